@@ -1,0 +1,113 @@
+"""The optional contracts: what a module may offer beyond the seven methods.
+
+A module offers one by having the attribute or method; a host asks with ``isinstance``:
+
+    if isinstance(module, SupportsVolumes):
+        module.volumes.create_volume("acme/photos")
+
+A wrapper passes on, truthfully, what it can keep true of its inner module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from modules.context import Context
+from modules.volumes import VolumeBackend
+
+
+@runtime_checkable
+class SupportsVolumes(Protocol):
+    """A module that keeps each tenant and bucket in a volume of its own."""
+
+    @property
+    def volumes(self) -> VolumeBackend:
+        """The backend that creates and lists the volumes this module stores into."""
+
+
+@runtime_checkable
+class SupportsStateDir(Protocol):
+    """A module that keeps databases beside the objects, inside the volume.
+
+    What lies there is snapshotted, cloned and replicated together with the objects. It holds
+    only databases opened through :mod:`modules.state`.
+    """
+
+    def state_dir(self, context: Context) -> Path:
+        """Return the existing directory for databases of the context's volume.
+
+        Raises:
+            modules.errors.VolumeNotFound: no such tenant or bucket.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep found in one volume, and what it did.
+
+    Attributes:
+        scanned: how many stored objects and temporary files were looked at.
+        unreferenced: module_data (or, for temporary files, relative names) that nothing needs,
+            sorted; older than the limit.
+        unreferenced_bytes: their size in bytes.
+        quarantined: True when they were moved aside; False for a dry run.
+        too_young: how many unreferenced ones were left alone because of their age.
+        missing: live module_data with no data behind it, sorted. Not empty means damage.
+    """
+
+    scanned: int
+    unreferenced: tuple[str, ...] = ()
+    unreferenced_bytes: int = 0
+    quarantined: bool = False
+    too_young: int = 0
+    missing: tuple[str, ...] = field(default=())
+
+
+@runtime_checkable
+class SupportsSweep(Protocol):
+    """A module that can find what no live object needs. One without it is never swept."""
+
+    def sweep(
+        self, context: Context, live: Iterable[str], *, older_than: timedelta, dry_run: bool = True
+    ) -> SweepReport:
+        """Find, and unless *dry_run* quarantine, what is in the context's volume but not *live*.
+
+        The host alone knows what is live. Nothing is deleted: quarantined files can be put back.
+
+        Args:
+            live: the module_data of every object of this volume that must stay.
+            older_than: leave alone whatever is younger, so that no upload in flight is hit.
+        """
+
+
+@runtime_checkable
+class SupportsCopy(Protocol):
+    """A module that copies or joins objects without moving their bytes through the host."""
+
+    def copy(self, source_context: Context, module_data: str, context: Context) -> str:
+        """Store a copy of an object in the context's volume; return its module_data."""
+
+    def compose(self, context: Context, parts: Iterable[str]) -> str:
+        """Store one object made of *parts* in order; return its module_data."""
+
+
+@runtime_checkable
+class SupportsPublish(Protocol):
+    """A leaf module that can show objects as read-only files under their natural names."""
+
+    def publish(self, context: Context, key: str, module_data: str | None) -> None:
+        """Show the object as ``files/<key>``, or take that name away for None."""
+
+
+__all__ = [
+    "SupportsCopy",
+    "SupportsPublish",
+    "SupportsStateDir",
+    "SupportsSweep",
+    "SupportsVolumes",
+    "SweepReport",
+]

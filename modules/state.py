@@ -1,0 +1,176 @@
+"""Databases inside a volume, so that they are snapshotted and cloned with the objects.
+
+Every database is SQLite in WAL mode with ``synchronous=FULL``: a COMMIT that returned survives
+a power cut, and a file-system snapshot taken at any moment, by anybody, reads back as one
+consistent state.
+
+Ballast: a full volume cannot even open SQLite's files (measured on ZFS at its refquota), so
+each state directory holds a file of random bytes that is truncated as a last resort, when a
+database could not be opened or written for want of space.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from modules.durable import durable_file
+from modules.errors import ConfigurationError, NotSupported, Unavailable
+
+BALLAST_NAME: Final = "ballast"
+BALLAST_BYTES: Final = 4 * 1024 * 1024
+BUSY_TIMEOUT_S: Final = 30.0
+
+Migration = Callable[[sqlite3.Connection], None]
+
+
+def open_database(directory: Path, name: str) -> sqlite3.Connection:
+    """Open, creating it when absent, the live database ``name.db`` for reading and writing.
+
+    In autocommit mode: say ``BEGIN IMMEDIATE`` before a write transaction. May be used by one
+    thread at a time, from any thread. Open it after a fork, never before.
+
+    Raises:
+        Unavailable: the directory is not there (volume not mounted).
+    """
+    path = directory / f"{name}.db"
+    try:
+        connection = _connect(path)
+    except sqlite3.OperationalError:
+        if not directory.is_dir():
+            raise Unavailable(
+                "its state directory is not there",
+                operation="open database",
+                subject=name,
+                hint="is the volume mounted?",
+            ) from None
+        release_ballast(directory)
+        connection = _connect(path)
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_snapshot_database(
+    directory: Path, name: str, *, cache_directory: Path
+) -> sqlite3.Connection:
+    """Open the database ``name.db`` of a read-only snapshot of a volume, for reading.
+
+    Without a WAL: immutable. With a WAL and its index: read-only. With a WAL alone SQLite would
+    have to write beside it, so database and WAL are copied to *cache_directory* and read there.
+    (Opening such a database as immutable would silently hide the rows in the WAL.)
+
+    Args:
+        directory: the state directory inside the snapshot.
+        cache_directory: private to this snapshot (name it by the snapshot's guid); may exist.
+
+    Source: sqlite.org/wal.html, "Read-Only Databases"; sqlite.org/uri.html, "immutable".
+    """
+    path = directory / f"{name}.db"
+    wal, index = Path(f"{path}-wal"), Path(f"{path}-shm")
+    has_wal = wal.exists() and wal.stat().st_size > 0
+    if not has_wal:
+        uri = f"file:{quote(str(path))}?immutable=1"
+    elif index.exists():
+        uri = f"file:{quote(str(path))}?mode=ro"
+    else:
+        cache_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy = cache_directory / path.name
+        if not copy.exists():
+            shutil.copyfile(wal, f"{copy}-wal")
+            shutil.copyfile(path, f"{copy}.part")
+            os.rename(f"{copy}.part", copy)
+        uri = f"file:{quote(str(copy))}?mode=rw"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, name: str) -> None:
+    """Bring a live database to the newest schema; its version is SQLite's ``user_version``.
+
+    Each step runs once, in one transaction with the new version number; two processes that open
+    a new volume at once do not collide.
+
+    Args:
+        migrations: step i brings version i to i + 1. Never change or remove a released step.
+
+    Raises:
+        NotSupported: a newer release wrote this database; nothing was changed.
+    """
+    newest = len(migrations)
+    while (version := schema_version(connection)) != newest:
+        if version > newest:
+            raise NotSupported(
+                f"its schema version is {version}, this release knows up to {newest}",
+                capability="schema_version",
+                operation="open database",
+                subject=name,
+                hint="upgrade zfsstore on this host",
+            )
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if schema_version(connection) == version:
+                migrations[version](connection)
+                connection.execute(f"PRAGMA user_version={version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the schema version of an open database; 0 for an empty one."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def create_ballast(directory: Path) -> None:
+    """Reserve space in a state directory, unless it is reserved already.
+
+    Random bytes, which no file system compresses or deduplicates away.
+    """
+    path = directory / BALLAST_NAME
+    if path.exists() and path.stat().st_size == BALLAST_BYTES:
+        return
+    with durable_file(path, mode=0o600) as file:
+        file.write(os.urandom(BALLAST_BYTES))
+
+
+def release_ballast(directory: Path) -> bool:
+    """Give the reserved space back, so that databases can be opened and rows deleted.
+
+    Returns:
+        True when there was space to give back.
+    """
+    path = directory / BALLAST_NAME
+    try:
+        had_space = path.stat().st_size > 0
+        os.truncate(path, 0)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigurationError(
+            error.strerror or str(error), operation="release ballast", subject=str(path)
+        ) from error
+    return had_space
