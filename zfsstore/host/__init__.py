@@ -1,0 +1,1 @@
+"""The WSGI host: loads storage modules and serves their objects over HTTP."""
