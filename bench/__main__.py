@@ -1,0 +1,120 @@
+"""``python -m bench``: measure, print tables, write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench.disk import MEMORY_FILE_SYSTEMS, file_system, machine
+from bench.settings import Settings
+from zfsstore.cli.values import parse_size
+
+PARTS: Final = ("stores", "index", "http")
+_EPILOG: Final = """\
+Each number is the median of several rounds; what is compared runs in the same round, in an
+order that rotates. The ratio is the median over the rounds of (this / fastest raw recipe).
+Exit status: 0 measured, whatever the numbers are; 1 it could not be measured."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m bench``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure the store as a ratio to the fastest correct raw recipe.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="64 MiB and fewer rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=Path("build/bench"),
+        help="a folder on the disk to measure (default: %(default)s)",
+    )
+    parser.add_argument("--dataset", help="measure ZFSStorage on this ZFS dataset; --dir in it")
+    parser.add_argument("--rounds", type=int, help="default: 7, with --quick 3")
+    parser.add_argument("--large", type=parse_size, metavar="SIZE", help="default: 1GiB, 64MiB")
+    parser.add_argument(
+        "--parallel",
+        type=parse_size,
+        metavar="SIZE",
+        help="size of each large object when 32 are stored at once (default: 128MiB, 8MiB)",
+    )
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part")
+    parser.add_argument("--allow-memory", action="store_true", help="accept a tmpfs under --dir")
+    return parser
+
+
+def parse_settings(args: argparse.Namespace) -> Settings:
+    """Return the run that the arguments ask for."""
+    quick = args.quick
+    return Settings(
+        directory=args.dir.absolute(),
+        is_quick=quick,
+        large_bytes=args.large or ((64 << 20) if quick else (1 << 30)),
+        parallel_bytes=args.parallel or ((8 << 20) if quick else (128 << 20)),
+        rounds=args.rounds or (3 if quick else 7),
+        dataset=args.dataset,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit status."""
+    args = build_parser().parse_args(argv)
+    settings = parse_settings(args)
+    settings.directory.mkdir(parents=True, exist_ok=True)
+    kind = file_system(settings.directory).kind
+    if kind in MEMORY_FILE_SYSTEMS and not args.allow_memory:
+        print(
+            f"bench: {settings.directory} is on {kind}, which has no durability to measure; "
+            "name a folder on a disk with --dir",
+            file=sys.stderr,
+        )
+        return 1
+    root = Path(tempfile.mkdtemp(prefix="run-", dir=settings.directory))
+    try:
+        results = _measure(args.only or PARTS, settings, root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measure(parts: Sequence[str], settings: Settings, root: Path) -> dict[str, Any]:
+    about = machine(settings.directory)
+    results: dict[str, Any] = {"machine": about, "quick": settings.is_quick}
+    _say(
+        f"{about['cores']} cores ({about['processor']}), "
+        f"{about['memory_bytes'] / (1 << 30):.0f} GiB, {about['file_system']}, "
+        f"{about['kernel']}, Python {about['python']}; {settings.rounds} rounds"
+    )
+    for part in parts:
+        (root / part).mkdir()
+        results[part] = _MEASURES[part](settings, root / part)
+    return results
+
+
+def _stores(settings: Settings, root: Path) -> dict[str, Any]:
+    from bench.stores import measure_stores
+
+    return measure_stores(settings, root, _say)
+
+
+_MEASURES: dict[str, Callable[[Settings, Path], dict[str, Any]]] = {"stores": _stores}
+
+
+def _say(text: str) -> None:
+    print(f"{text}\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
