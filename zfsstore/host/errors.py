@@ -42,6 +42,10 @@ class PreconditionFailed(Conflict):
     """A condition of the request (If-Match and the like) does not hold; nothing was changed."""
 
 
+class CommitUncertain(Unavailable):
+    """The index did not say whether a change is stored: look, then repeat it."""
+
+
 class CodeChanged(Conflict):
     """A python-path entry holds other code than this process imported from it."""
 
@@ -126,6 +130,7 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         CommandFailed: 500,
         CommandTimeout: 503,
         Unavailable: 503,
+        CommitUncertain: 503,
     }
 )
 """Every class has its own row (tests/host/test_errors.py); a vendor's subclass takes its base's."""
