@@ -109,7 +109,16 @@ def _stores(settings: Settings, root: Path) -> dict[str, Any]:
     return measure_stores(settings, root, _say)
 
 
-_MEASURES: dict[str, Callable[[Settings, Path], dict[str, Any]]] = {"stores": _stores}
+def _http(settings: Settings, root: Path) -> dict[str, Any]:
+    from bench.web import measure_http
+
+    return measure_http(settings, root, _say)
+
+
+_MEASURES: dict[str, Callable[[Settings, Path], dict[str, Any]]] = {
+    "stores": _stores,
+    "http": _http,
+}
 
 
 def _say(text: str) -> None:
