@@ -1,0 +1,170 @@
+"""From a call's context to the directory of a volume that is proven to be there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from modules.context import Context, text
+from modules.errors import (
+    NotSupported,
+    StorageError,
+    Unavailable,
+    VolumeNotFound,
+    from_oserror,
+)
+from zfsstore import layout
+from zfsstore.layout import VolumeRecord
+from zfsstore.zfs.names import encode_component, split_volume_name
+
+_MAX_CACHED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a volume must be; that it is there is for :meth:`Places.check` to say.
+
+    Attributes:
+        name: "acme" or "acme/photos"; "" for the root volume.
+        objects: its object directory of this instance, ``.../objects/<instance>``.
+    """
+
+    name: str
+    path: str
+    objects: str
+
+    @property
+    def label(self) -> str:
+        """The name for messages."""
+        return self.name or "the root volume"
+
+    @property
+    def state(self) -> str:
+        """The directory for databases and ballast."""
+        return f"{self.path}/{layout.STATE}"
+
+
+class Places:
+    """Finds volumes below a root by path alone: no process is started, no descriptor kept.
+
+    A volume is there when its volume.json is. On ZFS a child dataset that is not mounted leaves
+    an empty directory in its parent: that must never be written to, so the directory of every
+    volume below the root must also be a file system of its own.
+
+    Args:
+        root: the mountpoint of the root dataset, or the root directory.
+        are_datasets: True on ZFS.
+    """
+
+    def __init__(self, root: str, instance: str, *, are_datasets: bool) -> None:
+        self.root = root
+        self.are_datasets = are_datasets
+        self._instance = instance
+        self._places: dict[str, Place] = {}
+        self._records: dict[str, tuple[tuple[int, int, int], VolumeRecord]] = {}
+        self._root_place = self._make_place("")
+
+    def find(self, context: Context) -> Place:
+        """Return the place for the context's tenant and bucket, without any I/O.
+
+        Raises:
+            InvalidName: a malformed tenant or bucket.
+            NotSupported: the context asks for a snapshot.
+        """
+        if context.get("snapshot") is not None:
+            raise NotSupported(
+                "this store reads live data only", capability="snapshots", operation="read snapshot"
+            )
+        tenant = text(context, "tenant")
+        if tenant is None:
+            return self._root_place
+        return self._places.get(tenant) or self.named(tenant)
+
+    def named(self, name: str) -> Place:
+        """Return the place of the volume called *name*.
+
+        Raises:
+            InvalidName: a malformed tenant or bucket.
+        """
+        place = self._make_place(name)
+        if len(self._places) >= _MAX_CACHED:
+            self._places.clear()
+        self._places[name] = place
+        return place
+
+    def chain(self, place: Place) -> tuple[Place, ...]:
+        """Return the place and, for a bucket, its tenant's: all that a quota may be set on."""
+        tenant, separator, _bucket = place.name.partition("/")
+        return (place, self.find({"tenant": tenant})) if separator else (place,)
+
+    def check(self, place: Place) -> VolumeRecord:
+        """Return the volume's record, having made sure that it is there. One system call.
+
+        Raises:
+            VolumeNotFound: no such volume.
+            Unavailable: it exists but is not mounted.
+        """
+        try:
+            stat = os.stat(f"{place.path}/{layout.VOLUME_FILE}")
+        except OSError as error:
+            raise self.missing(place, error) from error
+        identity = (stat.st_dev, stat.st_ino, stat.st_mtime_ns)
+        cached = self._records.get(place.name)
+        if cached is not None and cached[0] == identity:
+            return cached[1]
+        record = self._prove(place)
+        if len(self._records) >= _MAX_CACHED:
+            self._records.clear()
+        self._records[place.name] = (identity, record)
+        return record
+
+    def missing(self, place: Place, error: OSError) -> StorageError:
+        """Return the error for a volume whose volume.json could not be reached."""
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            return from_oserror(error, operation="open volume", subject=place.label)
+        for outer in (self._root_place, *reversed(self.chain(place)[1:])):
+            if outer.name != place.name and not _has_volume_file(outer.path):
+                return _not_mounted(outer) if _is_there(outer) else _no_such_volume(outer)
+        return _not_mounted(place) if _is_there(place) else _no_such_volume(place)
+
+    def _prove(self, place: Place) -> VolumeRecord:
+        try:
+            record = layout.read_volume_file(place.path, subject=place.label)
+            if self.are_datasets and place.name:
+                parent = os.path.dirname(place.path)
+                if os.stat(place.path).st_dev == os.stat(parent).st_dev:
+                    raise _not_mounted(place)
+        except OSError as error:
+            raise self.missing(place, error) from error
+        return record
+
+    def _make_place(self, name: str) -> Place:
+        parts = split_volume_name(name) if name else ()
+        path = "/".join((self.root, *map(encode_component, parts)))
+        return Place(name, path, f"{path}/{layout.OBJECTS}/{self._instance}")
+
+
+def _has_volume_file(path: str) -> bool:
+    return os.path.exists(f"{path}/{layout.VOLUME_FILE}")
+
+
+def _is_there(place: Place) -> bool:
+    return not place.name or os.path.isdir(place.path)
+
+
+def _not_mounted(place: Place) -> Unavailable:
+    return Unavailable(
+        f"no mounted, complete volume is at {place.path}",
+        operation="open volume",
+        subject=place.label,
+        hint="mount it (`zfs mount`), or create the volume again to complete an interrupted call",
+    )
+
+
+def _no_such_volume(place: Place) -> VolumeNotFound:
+    return VolumeNotFound(
+        "it does not exist",
+        operation="open volume",
+        subject=place.label,
+        hint="create the volume first",
+    )

@@ -1,0 +1,321 @@
+"""ZFSStorage: objects as plain files, in one ZFS dataset or directory per tenant and bucket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from modules import StorageModule
+from modules.context import Context, content_length
+from modules.durable import make_directories
+from modules.errors import (
+    ConfigurationError,
+    InvalidModuleData,
+    ObjectNotFound,
+    StorageError,
+    VolumeNotFound,
+    from_oserror,
+    translated_oserror,
+)
+from modules.extensions import SweepReport
+from modules.state import create_ballast, release_ballast
+from modules.streams import SupportsRead
+from modules.volumes import VolumeBackend
+from zfsstore import layout, objectfile
+from zfsstore.layout import VolumeRecord
+from zfsstore.objectfile import ObjectFile
+from zfsstore.places import Place, Places
+from zfsstore.room import HEADROOM_BYTES, Room, capacity
+from zfsstore.sweep import sweep_volume
+from zfsstore.volumes.common import control_lock, new_uuid
+from zfsstore.volumes.directory import DirectoryVolumes
+from zfsstore.volumes.usage import Reservation, UsageCounter, release
+from zfsstore.volumes.zfs import ZfsVolumes, find_root
+from zfsstore.zfs.client import ZfsClient
+from zfsstore.zfs.names import check_dataset_name
+from zfsstore.zfs.runner import Runner
+
+_CHECK_BYTES: Final = 8 * 1024 * 1024
+"""How often the room left is looked at while an object streams in."""
+
+_CAPABILITIES: Final = {
+    "cdmi_read_value": "true",
+    "cdmi_read_value_range": "true",
+    "cdmi_delete_dataobject": "true",
+}
+
+
+class ZFSStorage(StorageModule):
+    """Keeps each tenant and each bucket in a volume of its own.
+
+    Exactly one of *dataset* and *directory* is given. A context without a tenant uses the root
+    itself. Volumes are created through :attr:`volumes`; a put never creates one. Puts and gets
+    start no process.
+
+    Args:
+        dataset: an existing, mounted ZFS dataset, as in "tank/objects".
+        directory: a directory on any file system, created when absent.
+        instance: which object directory inside each volume is ours, so that several
+            configured modules can share volumes.
+        headroom_bytes: kept free in every volume, so that a full one can still be emptied.
+        runner: how to run zfs commands; on this machine when None.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: str | None = None,
+        directory: str | None = None,
+        instance: str = "main",
+        headroom_bytes: int = HEADROOM_BYTES,
+        runner: Runner | None = None,
+    ) -> None:
+        _check_arguments(dataset, directory, instance, headroom_bytes)
+        self._instance = instance
+        self._volumes: VolumeBackend
+        if dataset is not None:
+            client = ZfsClient(runner)
+            root = find_root(client, check_dataset_name(dataset))
+            self._volumes = ZfsVolumes(client, dataset, root, instance)
+        else:
+            root = os.path.abspath(str(directory))
+            self._volumes = DirectoryVolumes(root, instance)
+        _create_root_volume(root, instance)
+        self._places = Places(root, instance, are_datasets=dataset is not None)
+        self._room = Room(root, headroom_bytes, are_datasets=dataset is not None)
+
+    @property
+    def volumes(self) -> VolumeBackend:
+        """The backend that creates, lists and removes tenants' and buckets' volumes."""
+        return self._volumes
+
+    def available(self, context: Context, module_data: str) -> bool:
+        """Return True when the object is there and readable."""
+        try:
+            path = self._path(self._places.find(context), module_data)
+        except InvalidModuleData:
+            return False
+        return os.path.isfile(path) and os.access(path, os.R_OK)
+
+    def put(self, context: Context, stream: SupportsRead) -> str:
+        """Store *stream*; returns after fsync of the file and of its directory."""
+        place = self._places.find(context)
+        counters = self._checked(place)
+        expected_bytes = content_length(context)
+        object_id = secrets.token_hex(16)
+        with Reservation(counters) as reservation:
+            intake = _Intake(place, self._room, reservation, expected_bytes)
+            objectfile.store(
+                self._create_file(place, object_id),
+                f"{place.objects}/{object_id[:2]}",
+                object_id,
+                stream,
+                subject=place.label,
+                expected_bytes=expected_bytes,
+                before_block=intake.before_block,
+            )
+        return layout.format_module_data(self._instance, object_id)
+
+    def get_read_stream(self, context: Context, module_data: str) -> ObjectFile:
+        """Return the object's file, opened; ``fileno()`` is real."""
+        place = self._places.find(context)
+        path = self._path(place, module_data)
+        try:
+            return ObjectFile(path, "rb")
+        except FileNotFoundError as error:
+            self._places.check(place)
+            raise ObjectNotFound(
+                "it does not exist", operation="read object", subject=module_data
+            ) from error
+        except OSError as error:
+            raise from_oserror(error, operation="read object", subject=module_data) from error
+
+    def delete(self, context: Context, module_data: str) -> None:
+        """Remove the object's file. Works in a full volume."""
+        place = self._places.find(context)
+        path = self._path(place, module_data)
+        try:
+            counters = self._checked(place)
+            size_bytes = os.stat(path).st_size if counters else 0
+            self._unlink(place, path)
+        except FileNotFoundError:
+            with suppress(VolumeNotFound):
+                self._places.check(place)  # not mounted is not gone
+            return
+        except VolumeNotFound:
+            return
+        except OSError as error:
+            raise from_oserror(error, operation="delete object", subject=module_data) from error
+        release(counters, size_bytes)
+
+    def statistics(self, context: Context) -> dict[str, Any]:
+        """Return the capacity of the context's volume, and which volume that is."""
+        place = self._places.find(context)
+        record = self._places.check(place)
+        with translated_oserror(operation="get statistics of", subject=place.label):
+            free, total = capacity(place.path)
+            for counter in self._checked(place):
+                total = min(total, counter.limit_bytes)
+                free = min(free, max(0, counter.limit_bytes - counter.used_bytes()))
+        return {
+            "capacity": {"total": total, "free": free, "used": total - free},
+            "volume": {
+                "uuid": record.uuid,
+                "name": place.name,
+                "headroom_bytes": self._room.headroom_bytes(total),
+            },
+        }
+
+    def capabilities(self, context: Context) -> Mapping[str, Any]:
+        """Return what plain files offer: whole and ranged reads, and deletion."""
+        return dict(_CAPABILITIES)
+
+    def state_dir(self, context: Context) -> Path:
+        """Return the directory for databases of the context's volume."""
+        place = self._places.find(context)
+        self._places.check(place)
+        return Path(place.state)
+
+    def sweep(
+        self, context: Context, live: Iterable[str], *, older_than: timedelta, dry_run: bool = True
+    ) -> SweepReport:
+        """Find what is not *live* among this instance's files; quarantine it unless *dry_run*.
+
+        A real run also counts quotas again and renews the ballast that a full volume used up.
+        """
+        place = self._places.find(context)
+        self._places.check(place)
+        with translated_oserror(operation="sweep volume", subject=place.label):
+            report = sweep_volume(
+                place, self._instance, live, older_than=older_than, dry_run=dry_run
+            )
+            if not dry_run:
+                for counter in self._checked(place):
+                    counter.recount()
+                with suppress(StorageError):
+                    self._room.require(place, 0)
+                    create_ballast(Path(place.state))
+        return report
+
+    def _path(self, place: Place, module_data: str) -> str:
+        object_id = layout.parse_module_data(self._instance, module_data)
+        return f"{place.objects}/{object_id[:2]}/{object_id}"
+
+    def _checked(self, place: Place) -> tuple[UsageCounter, ...]:
+        """Make sure that the volume is there; return the counters of quotas kept by us, if any.
+
+        Raises:
+            VolumeNotFound, Unavailable: it is not.
+        """
+        if self._places.are_datasets:
+            self._places.check(place)
+            return ()
+        return tuple(
+            UsageCounter(level.path, record.size_bytes, subject=level.label)
+            for level in self._places.chain(place)
+            if (record := self._places.check(level)).size_bytes is not None
+        )
+
+    def _create_file(self, place: Place, object_id: str) -> int:
+        """Return a descriptor of the new file; the first put of an instance makes its leaves."""
+        leaf = f"{place.objects}/{object_id[:2]}"
+        with translated_oserror(
+            operation="put object into", subject=place.label, not_found=VolumeNotFound
+        ):
+            try:
+                return objectfile.create(leaf, object_id)
+            except FileNotFoundError:
+                layout.create_leaves(place.path, self._instance)
+                return objectfile.create(leaf, object_id)
+
+    def _unlink(self, place: Place, path: str) -> None:
+        try:
+            objectfile.remove(path)
+        except OSError as error:
+            is_full = error.errno in (errno.EDQUOT, errno.ENOSPC)
+            if not is_full or not release_ballast(Path(place.state)):
+                raise
+            objectfile.remove(path)
+
+
+class _Intake:
+    """Asks, block by block, whether one more fits."""
+
+    def __init__(
+        self, place: Place, room: Room, reservation: Reservation, expected_bytes: int | None
+    ) -> None:
+        self._place = place
+        self._room = room
+        self._reservation = reservation
+        self._expected_bytes = expected_bytes
+        self._checked_bytes = 0
+        with translated_oserror(operation="put object into", subject=place.label):
+            reservation.grow(expected_bytes or 0)
+            room.require(place, expected_bytes or 0)
+        if expected_bytes is not None:
+            self._checked_bytes = _CHECK_BYTES
+
+    def before_block(self, so_far_bytes: int, block_bytes: int) -> None:
+        """Raise when the block does not fit."""
+        end = so_far_bytes + block_bytes
+        with translated_oserror(operation="put object into", subject=self._place.label):
+            self._reservation.grow(end)
+            if end > self._checked_bytes:
+                left = max(block_bytes, (self._expected_bytes or 0) - so_far_bytes)
+                self._room.require(self._place, left)
+                self._checked_bytes = end + _CHECK_BYTES
+        self._room.wrote(block_bytes)
+
+
+def _check_arguments(
+    dataset: object, directory: object, instance: object, headroom_bytes: object
+) -> None:
+    if (dataset is None) == (directory is None):
+        raise ConfigurationError(
+            "give exactly one of dataset and directory",
+            field="dataset",
+            hint='as in {"dataset": "tank/objects"} or {"directory": "/srv/objects"}',
+        )
+    if dataset is None and not (isinstance(directory, str | os.PathLike) and str(directory)):
+        raise ConfigurationError("must be the path of a directory", field="directory")
+    if "\0" in str(directory):
+        raise ConfigurationError("must not hold NUL", field="directory")
+    if not isinstance(instance, str) or not layout.INSTANCE.fullmatch(instance):
+        raise ConfigurationError(
+            "must be 1 to 32 of a-z, 0-9, _ and -, and start with a letter or digit",
+            field="instance",
+        )
+    is_number = isinstance(headroom_bytes, int) and not isinstance(headroom_bytes, bool)
+    if not is_number or int(str(headroom_bytes)) < 0:
+        raise ConfigurationError("must be a number of bytes, 0 or more", field="headroom_bytes")
+
+
+def _create_root_volume(root: str, instance: str) -> None:
+    """Create what the root volume holds, unless it is there; several processes may start at once.
+
+    Raises:
+        ConfigurationError: the file system refuses.
+    """
+    try:
+        make_directories(f"{root}/{layout.OWN}", mode=0o700)
+        if os.path.exists(f"{root}/{layout.VOLUME_FILE}"):
+            return
+        with control_lock(root):
+            if not os.path.exists(f"{root}/{layout.VOLUME_FILE}"):
+                layout.create_layout(root, instance=instance)
+                record = VolumeRecord(layout.new_key_domain(), new_uuid(), "")
+                layout.write_volume_file(root, record)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.strerror or error}: {root}",
+            field="directory",
+            operation="open store",
+            subject=root,
+            hint="check owner, mode and free space",
+        ) from error

@@ -1,0 +1,1 @@
+"""Volumes on both substrates: ZFS datasets and plain directories."""

@@ -1,0 +1,1 @@
+"""The zfs command: names, the runner seam, argv and parsing, errors."""

@@ -1,0 +1,142 @@
+"""The argv of each zfs command that we run, and the parsing of what they print.
+
+Names are checked before they get here (zfsstore.zfs.names); none can begin with "-".
+Source: zfs-create(8), zfs-get(8), zfs-rename(8), zfs-set(8), zfs-mount(8), zfs-version(8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from modules.errors import CommandFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property's value, as text, and where it comes from ("local", "received", "default")."""
+
+    value: str
+    source: str
+
+    @property
+    def is_own(self) -> bool:
+        """True when set on the dataset itself, not inherited from its parent."""
+        return self.source in ("local", "received")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset with the properties that were asked for."""
+
+    name: str
+    properties: Mapping[str, Property]
+
+    def value(self, name: str) -> str | None:
+        """Return the property's value, None when it has none."""
+        found = self.properties.get(name)
+        return None if found is None or found.value in ("-", "none") else found.value
+
+    def own(self, name: str) -> str | None:
+        """Return the value set on the dataset itself, None when inherited or absent."""
+        found = self.properties.get(name)
+        return found.value if found is not None and found.is_own else None
+
+    def number(self, name: str) -> int | None:
+        """Return a number, None when absent, "none" or 0 (no quota)."""
+        value = self.value(name)
+        return int(value) or None if value is not None and value.isdigit() else None
+
+
+def create_argv(dataset: str, properties: Mapping[str, str]) -> list[str]:
+    """Return the command that creates a file system with *properties*."""
+    return ["zfs", "create", *_options(properties), dataset]
+
+
+def get_argv(dataset: str, properties: Sequence[str], *, depth: int | None = None) -> list[str]:
+    """Return the command that reads properties of a file system, and *depth* levels below."""
+    below = [] if depth is None else ["-d", str(depth)]
+    return [
+        *("zfs", "get", "-Hp", *below, "-t", "filesystem", "-o", "name,property,value,source"),
+        *(",".join(properties), dataset),
+    ]
+
+
+def set_argv(dataset: str, properties: Mapping[str, str]) -> list[str]:
+    """Return the command that sets all *properties*, in one transaction group."""
+    return ["zfs", "set", *(f"{name}={value}" for name, value in properties.items()), dataset]
+
+
+def rename_argv(dataset: str, new_name: str) -> list[str]:
+    """Return the command that renames a file system with all below it."""
+    return ["zfs", "rename", dataset, new_name]
+
+
+def mount_argv(dataset: str) -> list[str]:
+    """Return the command that mounts a file system."""
+    return ["zfs", "mount", dataset]
+
+
+def version_argv() -> list[str]:
+    """Return the command that prints the versions of ZFS."""
+    return ["zfs", "version"]
+
+
+def parse_get(stdout: str, *, argv: Sequence[str] = ()) -> list[Dataset]:
+    """Return the datasets of ``zfs get -Hp -o name,property,value,source``, in its order.
+
+    Raises:
+        CommandFailed: a line has not these four columns.
+    """
+    found: dict[str, dict[str, Property]] = {}
+    for line in stdout.split("\n"):
+        if not line:
+            continue
+        columns = line.split("\t")
+        if len(columns) != 4:
+            raise CommandFailed(
+                f"its output is not understood: {line[:200]!r}",
+                argv=argv,
+                operation="run",
+                subject=" ".join(argv[:2]) or "zfs get",
+            )
+        name, key, value, source = columns
+        found.setdefault(name, {})[key] = Property(value, source)
+    return [Dataset(name, properties) for name, properties in found.items()]
+
+
+def parse_version(stdout: str) -> tuple[int, int, int]:
+    """Return the version of the zfs program: (2, 3, 2) for "zfs-2.3.2-1~bpo12+2"."""
+    first = stdout.split("\n", 1)[0].removeprefix("zfs-")
+    numbers: list[int] = []
+    for part in first.split("-", 1)[0].split(".")[:3]:
+        digits = "".join(_leading_digits(part))
+        numbers.append(int(digits) if digits else 0)
+    return (*numbers, 0, 0, 0)[0:3]  # type: ignore[return-value]  # always three numbers
+
+
+def format_text_property(text: str) -> str:
+    """Return *text* as a property value that prints on one line and is never taken for "none"."""
+    escaped = "".join(
+        character if character.isprintable() and character != "%" else quote(character, safe="")
+        for character in text
+    )
+    return "%2D" if escaped == "-" else escaped
+
+
+def parse_text_property(value: str) -> str:
+    """Return the text that :func:`format_text_property` was given."""
+    return unquote(value, errors="replace")
+
+
+def _options(properties: Mapping[str, str]) -> Iterable[str]:
+    for name, value in properties.items():
+        yield from ("-o", f"{name}={value}")
+
+
+def _leading_digits(text: str) -> Iterable[str]:
+    for character in text:
+        if not character.isdigit():
+            return
+        yield character
