@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 APACHE = "/usr/sbin/apache2"
@@ -49,11 +49,18 @@ class Apache:
     """One server on a free port of 127.0.0.1, configured by examples/apache/zfsstore.conf."""
 
     def __init__(
-        self, folder: Path, *, venv: Path, script: Path, python_path: str, env: Mapping[str, str]
+        self,
+        folder: Path,
+        *,
+        port: int,
+        venv: Path,
+        script: Path,
+        python_path: str,
+        env: Mapping[str, str],
     ) -> None:
         self.folder = folder
         self.user = unprivileged_user()
-        self.port = _free_port()
+        self.port = port
         self._env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **env}
         self._process: subprocess.Popen[bytes] | None = None
         definitions = {
@@ -87,12 +94,7 @@ class Apache:
             group=self.user.pw_gid if is_root else None,
             extra_groups=[] if is_root else None,
         )
-        deadline = time.monotonic() + 30
-        while not _accepts(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError(f"Apache did not start:\n{self.log()}")
-            time.sleep(0.05)
+        wait_for_port(self.port, self._process, self.log)
 
     def stop(self) -> None:
         """Stop the server and every process of it; silent when it does not run."""
@@ -113,13 +115,22 @@ def _copy_of_site(folder: Path) -> Path:
     return Path(shutil.copy(SITE, folder / SITE.name))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Callable[[], str]) -> None:
+    """Return once *process* accepts connections; fail with its log when it ends before."""
+    deadline = time.monotonic() + 30
+    while True:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise RuntimeError(f"the server did not start:\n{log()}")
+        time.sleep(0.05)

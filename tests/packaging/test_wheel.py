@@ -34,14 +34,18 @@ def test_egg_holds_the_three_packages_as_byte_code(tmp_path: Path) -> None:
     assert {".pyc", ".typed"} == {Path(name).suffix for name in names}
 
 
+def install(venv: Path, what: str, *, cwd: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    pip = [str(venv / "bin" / "pip"), "-q", "install", "-c", str(ROOT / "constraints.txt"), what]
+    subprocess.run(pip, cwd=cwd, check=True, timeout=300)
+
+
 @pytest.mark.slow
 def test_fresh_install_has_the_command(wheel: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    install = [venv / "bin" / "pip", "-q", "install", "-c", ROOT / "constraints.txt", wheel]
-    subprocess.run(install, check=True, timeout=300)
+    install(venv, str(wheel), cwd=tmp_path)
     done = subprocess.run(
-        [venv / "bin" / "zfsstore", "--help"],
+        [str(venv / "bin" / "zfsstore"), "--help"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -56,14 +60,8 @@ def test_fresh_install_has_the_command(wheel: Path, tmp_path: Path) -> None:
 def test_pip_install_of_the_folder_works(tmp_path: Path) -> None:
     source = copy_of_project(tmp_path)
     venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    pip = [venv / "bin" / "pip", "-q", "install", "-c", ROOT / "constraints.txt", "."]
-    subprocess.run(pip, cwd=source, check=True, timeout=300)
-    subprocess.run(
-        [venv / "bin" / "python", "-c", "import modules, simple.simple, zfsstore"],
-        cwd=tmp_path,
-        check=True,
-        timeout=60,
-    )
-    tests = [venv / "bin" / "python", "-c", "import tests"]
-    assert subprocess.run(tests, cwd=tmp_path, capture_output=True, check=False).returncode == 1
+    install(venv, ".", cwd=source)
+    importing = [str(venv / "bin" / "python"), "-c", "import modules, simple.simple, zfsstore"]
+    subprocess.run(importing, cwd=tmp_path, check=True, timeout=60)
+    tests = [str(venv / "bin" / "python"), "-c", "import tests"]
+    assert 1 == subprocess.run(tests, cwd=tmp_path, capture_output=True, check=False).returncode
