@@ -36,8 +36,8 @@ def add_check(group: Commands) -> None:
         description="""\
 Load a storage module and prove it against every rule of the contract: bytes in and out, torn
 streams, hostile input, concurrency, honest capabilities, no leaks. Needs no server, no
-configuration and no code. It stores objects, up to 100 MiB at once, and removes them again:
-give it a place of its own.""",
+configuration and no code. It stores objects, up to 100 MiB at once, and removes them again
+(volumes it makes go to the module's trash): give it a place of its own.""",
         example="zfsstore module check simple.simple.SimpleStorage --args "
         '\'{"storage_dir": "/tmp/objects"}\'\n'
         "zfsstore module check newstore.newstore.NewStorage --args @args.json \\\n"

@@ -16,7 +16,7 @@ INTERRUPTED: Final = 130
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 Handler = Callable[[argparse.Namespace, Output], int]
 
-_EXIT_STATUS: Final = f"""\
+EXIT_STATUS: Final = f"""\
 exit status:
   {OK}  done
   {FAILED}  it could not be done, or a check found a failure; one line on stderr says why
@@ -91,7 +91,7 @@ def add_command(
     summary: str,
     description: str,
     example: str,
-    exit_status: str = _EXIT_STATUS,
+    exit_status: str = EXIT_STATUS,
 ) -> Parser:
     """Add one command and return its parser, for its own arguments.
 

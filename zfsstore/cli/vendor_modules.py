@@ -33,7 +33,7 @@ def add_parser(commands: Commands) -> None:
         "show",
         run_show,
         summary="show one configured module",
-        description="Show one configured storage module. Secrets in args are shown as asterisks.",
+        description="Show one configured storage module. Secrets in args read (redacted).",
         example="zfsstore module show default --json",
     )
     show.add_argument("name", metavar="NAME")
@@ -64,7 +64,8 @@ instantiated and health-checked first; when that fails nothing changes. A runnin
 it with its next request. Changed code at a known path needs `zfsstore reload`.""",
         example="zfsstore module put newstore newstore.newstore.NewStorage \\\n"
         '    --args \'{"directory": "/srv/new"}\' --python-path /srv/eggs/newstore.egg\n'
-        "zfsstore module put remote zfsstore.S3Storage --args @/etc/zfsstore/remote.json",
+        'zfsstore module put tank zfsstore.ZFSStorage --args \'{"dataset": "tank/objects"}\'\n'
+        "zfsstore module put remote newstore.newstore.NewStorage --args @remote.json",
     )
     put.add_argument("name", metavar="NAME")
     put.add_argument("module", metavar="DOTTED", help="package.module.Class")
