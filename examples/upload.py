@@ -1,9 +1,15 @@
 #!/usr/bin/env python3
 """Store a tree of files: upload.py DIRECTORY CONTAINER-URL PASSWORD-FILE"""
-import base64, http.client, os, sys, urllib.parse
+
+import base64
+import http.client
+import os
+import pathlib
+import sys
+import urllib.parse
 
 top, url = os.fsencode(sys.argv[1]), urllib.parse.urlsplit(sys.argv[2])
-password = open(sys.argv[3], "rb").read().strip()
+password = pathlib.Path(sys.argv[3]).read_bytes().strip()
 login = {"Authorization": "Basic " + base64.b64encode(b"administrator:" + password).decode()}
 server = http.client.HTTPConnection(url.netloc)
 
@@ -15,7 +21,7 @@ def put(path, body=b""):
     print(answer.status, os.fsdecode(path), flush=True)
 
 
-for folder, folders, files in os.walk(top):
+for folder, _, files in os.walk(top):
     here = os.path.relpath(folder, top) + b"/" if folder != top else b""
     put(here)
     for name in files:

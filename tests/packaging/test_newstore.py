@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -66,3 +68,26 @@ def test_archive_loads_through_the_loader(
     command = [sys.executable, "-c", LOAD_AND_USE, str(archive), str(tmp_path / "store")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "from an archive" == done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "runner",
+    [
+        ["pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        ["unittest", "discover", "-t", ".", "-s", "tests"],
+        ["nose", "tests"],
+    ],
+    ids=lambda runner: runner[0],
+)
+def test_vendors_own_tests_pass_under_every_runner(runner: list[str], source: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *runner],
+        cwd=source,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert 0 == done.returncode, output
+    assert re.search(r"\b[1-9]\d+ passed|Ran [1-9]\d+ tests", output), output
