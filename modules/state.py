@@ -37,11 +37,12 @@ def open_database(directory: Path, name: str) -> sqlite3.Connection:
 
     Raises:
         Unavailable: the directory is not there (volume not mounted).
+        sqlite3.Error: anything else; with no space left, only after the ballast was released.
     """
     path = directory / f"{name}.db"
     try:
-        connection = _connect(path)
-    except sqlite3.OperationalError:
+        connection = connect(path)
+    except sqlite3.OperationalError as error:
         if not directory.is_dir():
             raise Unavailable(
                 "its state directory is not there",
@@ -49,12 +50,23 @@ def open_database(directory: Path, name: str) -> sqlite3.Connection:
                 subject=name,
                 hint="is the volume mounted?",
             ) from None
-        release_ballast(directory)
-        connection = _connect(path)
+        if not is_lack_of_space(error) or not release_ballast(directory):
+            raise
+        connection = connect(path)
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def is_lack_of_space(error: sqlite3.Error) -> bool:
+    """Return whether an error of SQLite's may come from a full disk or an exceeded quota.
+
+    SQLite knows ENOSPC alone; EDQUOT becomes an I/O error, or "unable to open database file".
+    """
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database file, creating it when absent, with the settings all databases share."""
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )

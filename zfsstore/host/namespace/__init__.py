@@ -1,0 +1,1 @@
+"""Keys to blobs: what a bucket holds, kept in a SQL database (see schema)."""

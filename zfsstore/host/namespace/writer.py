@@ -1,0 +1,259 @@
+"""Group commit: one thread per open database and process, one transaction for all who wait.
+
+A COMMIT costs an fsync (on ZFS a write to the intent log); everything that is queued while one
+runs shares the next. Each request has a savepoint of its own, so a failing one takes nobody with
+it, and is answered after the COMMIT.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeVar
+
+from modules.errors import StorageError, Unavailable
+from zfsstore.host.errors import CommitUncertain
+from zfsstore.host.namespace.database import Database
+from zfsstore.host.namespace.transaction import BucketState, Connection, Transaction
+
+MAX_BATCH: Final = 256
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[Transaction], T]
+
+
+class Request(Generic[T]):
+    """One request in the queue; ``wait`` gives its result once that is durable."""
+
+    __slots__ = ("_done", "_error", "_result", "bucket_id", "work")
+
+    def __init__(self, bucket_id: int, work: Work[T]) -> None:
+        self.bucket_id = bucket_id
+        self.work = work
+        # A bare lock: an Event or a Future would cost as much as the statements.
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._result: T | None = None
+        self._error: BaseException | None = None
+
+    def wait(self) -> T:
+        """Return what the work returned, after the COMMIT, or raise what it raised."""
+        self._done.acquire()
+        self._done.release()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]  # None only where T is None
+
+    def set_result(self, result: T) -> None:
+        """Keep the result; nobody sees it before ``answer``."""
+        self._result, self._error = result, None
+
+    def set_error(self, error: BaseException) -> None:
+        """Keep the error; nobody sees it before ``answer``."""
+        self._error = error
+
+    def answer(self) -> None:
+        """Wake the thread that waits."""
+        self._done.release()
+
+
+class _BatchError(Exception):
+    """The transaction is lost as a whole; ``__cause__`` says why."""
+
+    def __init__(self, *, in_commit: bool) -> None:
+        super().__init__()
+        self.in_commit = in_commit
+
+
+class Writer:
+    """The one writer of a database in this process. Its thread starts with the first request."""
+
+    def __init__(self, database: Database, *, max_batch: int = MAX_BATCH) -> None:
+        self._database = database
+        self._max_batch = max_batch
+        self._queue: SimpleQueue[Request[Any] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._connection: Connection | None = None
+
+    def submit(self, bucket_id: int, work: Work[T]) -> Request[T]:
+        """Queue *work*, which must bear being run twice; ``wait`` for it or not."""
+        request = Request(bucket_id, work)
+        if self._thread is None:
+            self._start()
+        if self._is_closed:
+            raise Unavailable("it is closed", operation="write index", subject=self._database.name)
+        self._queue.put(request)
+        return request
+
+    def run(self, bucket_id: int, work: Work[T]) -> T:
+        """Run *work* in a transaction and return its result once that is durable."""
+        return self.submit(bucket_id, work).wait()
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread and close the connection."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(
+                    target=self._main, name=f"index-writer {self._database.name}", daemon=True
+                )
+                self._thread.start()
+
+    def _main(self) -> None:
+        is_open = True
+        while is_open:
+            first = self._queue.get()
+            if first is None:
+                break
+            batch = [first]
+            while len(batch) < self._max_batch:
+                try:
+                    request = self._queue.get_nowait()
+                except Empty:
+                    break
+                if request is None:
+                    is_open = False
+                    break
+                batch.append(request)
+            self._write(batch)
+        self._disconnect()
+
+    def _write(self, batch: list[Request[Any]]) -> None:
+        """Commit the batch, a second time if the database says that may help; answer everybody."""
+        try:
+            try:
+                self._commit(batch)
+            except _BatchError as failure:
+                cause = failure.__cause__
+                may_repeat = not failure.in_commit or not self._is_uncertain(cause)
+                if not may_repeat or not self._database.should_retry(_as_exception(cause)):
+                    raise
+                self._commit(batch)
+        except _BatchError as failure:
+            self._fail(batch, failure)
+        except Exception as error:  # the thread must live; whoever waits must hear
+            _log.exception("index %s: writing failed", self._database.name)
+            for request in batch:
+                request.set_error(error)
+        finally:
+            for request in batch:
+                request.answer()
+
+    def _commit(self, batch: list[Request[Any]]) -> None:
+        driver = self._database.errors
+        in_commit = False
+        try:
+            if self._connection is None:
+                self._connection = self._database.connect()
+            execute = self._connection.execute
+            execute(self._database.begin)
+            buckets = self._lock_buckets({request.bucket_id for request in batch})
+            for request in batch:
+                self._run_one(self._connection, request, buckets.get(request.bucket_id))
+            self._count(buckets)
+            in_commit = True
+            execute("COMMIT")
+        except StorageError as error:  # from connect
+            raise _BatchError(in_commit=False) from error
+        except driver.Error as error:
+            self._disconnect()  # which rolls back, whatever state the transaction is in
+            raise _BatchError(in_commit=in_commit) from error
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _run_one(
+        self, connection: Connection, request: Request[Any], bucket: BucketState | None
+    ) -> None:
+        """Run one request in its savepoint and keep its result or error."""
+        database = self._database
+        driver = database.errors
+        tx = Transaction(
+            connection,
+            database.statements,
+            request.bucket_id,
+            bucket,
+            has_lastrowid=database.has_lastrowid,
+        )
+        connection.execute("SAVEPOINT request")
+        try:
+            request.set_result(request.work(tx))
+            connection.execute("RELEASE SAVEPOINT request")
+            if bucket is not None:
+                bucket.keys += tx.added_keys
+                bucket.bytes += tx.added_bytes
+        except driver.Error as error:
+            if not isinstance(error, (driver.IntegrityError, driver.DataError)):
+                raise
+            connection.execute("ROLLBACK TO SAVEPOINT request")
+            request.set_error(database.translate(error, "write index"))
+        except Exception as error:  # the request's own; the others go on
+            connection.execute("ROLLBACK TO SAVEPOINT request")
+            request.set_error(error)
+
+    def _lock_buckets(self, bucket_ids: set[int]) -> dict[int, BucketState]:
+        """Read the rows of the buckets; on PostgreSQL, lock them in one order everywhere."""
+        assert self._connection is not None
+        buckets = {}
+        for bucket_id in sorted(bucket_ids):
+            row = self._connection.execute(
+                self._database.statements.lock_bucket, {"bucket_id": bucket_id}
+            ).fetchone()
+            if row is not None:
+                buckets[bucket_id] = BucketState(row[0], bytes(row[1]))
+        return buckets
+
+    def _count(self, buckets: dict[int, BucketState]) -> None:
+        assert self._connection is not None
+        for bucket_id, bucket in buckets.items():
+            if bucket.keys or bucket.bytes:
+                self._connection.execute(
+                    self._database.statements.count,
+                    {"bucket_id": bucket_id, "keys": bucket.keys, "bytes": bucket.bytes},
+                )
+
+    def _fail(self, batch: list[Request[Any]], failure: _BatchError) -> None:
+        cause = _as_exception(failure.__cause__)
+        if failure.in_commit and self._is_uncertain(cause):
+            error: StorageError = CommitUncertain(
+                str(cause),
+                operation="write index",
+                subject=self._database.name,
+                hint="look whether it is stored, then repeat",
+            )
+        elif isinstance(cause, StorageError):
+            error = cause
+        else:
+            error = self._database.translate(cause, "write index")
+        error.__cause__ = cause if error is not cause else None
+        for request in batch:
+            request.set_error(error)
+
+    def _is_uncertain(self, error: BaseException | None) -> bool:
+        return self._database.is_uncertain(_as_exception(error))
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except self._database.errors.Error as error:
+                _log.warning("index %s: closing failed: %s", self._database.name, error)
+
+
+def _as_exception(error: BaseException | None) -> Exception:
+    assert isinstance(error, Exception)
+    return error

@@ -1,0 +1,67 @@
+"""Which objects are live: the host's part of a sweep. The module looks for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from modules.errors import ConfigurationError, Conflict, NotSupported, StorageError, Unavailable
+from modules.extensions import SupportsStateDir, SupportsSweep, SupportsVolumes, SweepReport
+from zfsstore.host.blobs import MakeContext, Modules
+from zfsstore.host.buckets import OpenBucket
+from zfsstore.host.namespace.index import Index
+from zfsstore.host.namespace.indexes import Indexes
+
+
+def sweep_bucket(
+    opened: OpenBucket,
+    *,
+    indexes: Indexes,
+    modules: Modules,
+    context: MakeContext,
+    older_than: timedelta,
+    dry_run: bool,
+) -> SweepReport:
+    """Sweep a bucket's volume, or the whole store of a module that has no volumes.
+
+    Raises:
+        NotSupported: the module cannot be swept.
+        Unavailable: a module whose objects lie there is not loaded.
+        Conflict: objects of another module lie there too, so nobody knows what is live.
+    """
+    module = opened.module
+    if not isinstance(module, SupportsSweep):
+        raise NotSupported(
+            "it has no sweep", capability="sweep", operation="sweep", subject=opened.module_name
+        )
+    if isinstance(module, SupportsVolumes) and isinstance(module, SupportsStateDir):
+        _check_modules(opened, opened.index, modules)
+        live = opened.index.live_module_data(opened.module_name)
+    else:
+        live = _live_in_shared(indexes, opened.module_name)
+    return module.sweep(context(tenant=opened.path), live, older_than=older_than, dry_run=dry_run)
+
+
+def _check_modules(opened: OpenBucket, index: Index, modules: Modules) -> None:
+    for name in index.modules():
+        try:
+            modules(name)
+        except (ConfigurationError, StorageError) as error:
+            raise Unavailable(
+                f"it holds objects of module {name}, which is not loaded: {error}",
+                operation="sweep",
+                subject=opened.path,
+                hint=f"configure {name} again first",
+            ) from error
+        if name != opened.module_name:
+            raise Conflict(
+                f"it holds objects of module {name} beside those of {opened.module_name}",
+                operation="sweep",
+                subject=opened.path,
+                hint="one module cannot tell what the other needs",
+            )
+
+
+def _live_in_shared(indexes: Indexes, module_name: str) -> Iterator[str]:
+    for _, index in indexes.shared_buckets():
+        yield from index.live_module_data(module_name)

@@ -1,0 +1,71 @@
+"""What runs in the background of a host process: unfinished deletions, idle indexes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from modules.errors import StorageError
+from zfsstore.host.blobs import Blobs
+from zfsstore.host.namespace.index import Index
+from zfsstore.host.namespace.indexes import Indexes
+
+INTERVAL_S: Final = 30.0
+IDLE_S: Final = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """One thread of a process that finishes deletions and closes idle indexes.
+
+    ``start`` is called with every request and starts it once, after a fork once more.
+    """
+
+    def __init__(self, indexes: Indexes, blobs: Blobs) -> None:
+        self._indexes = indexes
+        self._blobs = blobs
+        self._pid = 0
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread if this process has none."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()  # two threads at once start two: the work may be done twice
+        self._stop = threading.Event()
+        threading.Thread(
+            target=self._main, args=(self._stop,), name="object-upkeep", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Let the thread end after what it is doing."""
+        self._stop.set()
+
+    def run_once(self, *, older_than: timedelta, idle_s: float = IDLE_S) -> int:
+        """Carry out pending deletions of that age in every open index; close idle indexes.
+
+        Deleting twice is harmless, so other processes may be doing the same.
+        """
+        count = 0
+        for path, index in self._open_indexes():
+            try:
+                count += self._blobs.delete(path, index, index.pending(older_than=older_than))
+            except StorageError as error:
+                _log.warning("%s: pending deletions wait: %s", path, error)
+        self._indexes.close_idle(idle_s)
+        return count
+
+    def _open_indexes(self) -> Iterator[tuple[str, Index]]:
+        yield from self._indexes.leases()
+        yield from self._indexes.shared_buckets()
+
+    def _main(self, stop: threading.Event) -> None:
+        while not stop.wait(INTERVAL_S):
+            try:
+                self.run_once(older_than=timedelta(seconds=INTERVAL_S))
+            except Exception:  # the next round may do better
+                _log.exception("upkeep failed")
