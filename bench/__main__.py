@@ -40,6 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset", help="measure ZFSStorage on this ZFS dataset; --dir in it")
     parser.add_argument("--rounds", type=int, help="default: 7, with --quick 3")
+    parser.add_argument(
+        "--puts", type=int, metavar="N", help="4 KiB objects by one thread (default: 1000, 100)"
+    )
     parser.add_argument("--large", type=parse_size, metavar="SIZE", help="default: 1GiB, 64MiB")
     parser.add_argument(
         "--parallel",
@@ -61,6 +64,7 @@ def parse_settings(args: argparse.Namespace) -> Settings:
         large_bytes=args.large or ((64 << 20) if quick else (1 << 30)),
         parallel_bytes=args.parallel or ((8 << 20) if quick else (128 << 20)),
         rounds=args.rounds or (3 if quick else 7),
+        small_puts=args.puts or (100 if quick else 1000),
         dataset=args.dataset,
     )
 
@@ -69,8 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     args = build_parser().parse_args(argv)
     settings = parse_settings(args)
-    settings.directory.mkdir(parents=True, exist_ok=True)
-    kind = file_system(settings.directory).kind
+    existing = next(
+        folder for folder in (settings.directory, *settings.directory.parents) if folder.exists()
+    )
+    kind = file_system(existing).kind
     if kind in MEMORY_FILE_SYSTEMS and not args.allow_memory:
         print(
             f"bench: {settings.directory} is on {kind}, which has no durability to measure; "
@@ -78,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    settings.directory.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="run-", dir=settings.directory))
     try:
         results = _measure(args.only or PARTS, settings, root)

@@ -143,7 +143,7 @@ def format_verdicts(found: Sequence[Verdict], *, clients: str = "threads") -> st
 
 def format_rows(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [

@@ -19,10 +19,10 @@ THREADS = 32
 
 def plan_cases(settings: Settings) -> list[Case]:
     """Return what to measure: small and large objects, by one and by 32 threads."""
-    quick = settings.is_quick
+    puts = settings.small_puts
     return [
-        Case(SMALL_BYTES, 1, puts=100 if quick else 1000, reads=5),
-        Case(SMALL_BYTES, THREADS, puts=8 if quick else 50, reads=5),
+        Case(SMALL_BYTES, 1, puts=puts, reads=5),
+        Case(SMALL_BYTES, THREADS, puts=max(1, puts // 16), reads=5),
         Case(settings.large_bytes, 1, puts=1),
         Case(settings.parallel_bytes, THREADS, puts=1),
     ]

@@ -160,10 +160,10 @@ def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
 
 def plan_cases(settings: Settings) -> list[Case]:
     """Return what to measure: small and large objects, by one and by 32 connections."""
-    quick = settings.is_quick
+    puts = max(1, settings.small_puts // 4)
     return [
-        Case(SMALL_BYTES, 1, puts=50 if quick else 300, reads=2),
-        Case(SMALL_BYTES, CONNECTIONS, puts=4 if quick else 30, reads=2),
+        Case(SMALL_BYTES, 1, puts=puts, reads=2),
+        Case(SMALL_BYTES, CONNECTIONS, puts=max(1, puts // 16), reads=2),
         Case(settings.large_bytes, 1, puts=1),
         Case(settings.parallel_bytes, CONNECTIONS, puts=1),
     ]

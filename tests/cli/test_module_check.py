@@ -59,8 +59,17 @@ def test_a_broken_module_fails_with_the_reason_and_clean_json(
     tmp_path: Path, broken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = main(
-        ["module", "check", "broken_vendor.stores.Forgetful", "--args", args(tmp_path)]
-        + ["--python-path", str(broken), *RULES, "--json"]
+        [
+            "module",
+            "check",
+            "broken_vendor.stores.Forgetful",
+            "--args",
+            args(tmp_path),
+            "--python-path",
+            str(broken),
+            *RULES,
+            "--json",
+        ]
     )
 
     captured = capsys.readouterr()
@@ -101,8 +110,15 @@ def test_what_cannot_be_loaded_is_one_line_and_status_1(
 
 def test_an_unknown_rule_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(
-        ["module", "check", "simple.simple.SimpleStorage", "--args", args(tmp_path)]
-        + ["--rule", "no.such-rule"]
+        [
+            "module",
+            "check",
+            "simple.simple.SimpleStorage",
+            "--args",
+            args(tmp_path),
+            "--rule",
+            "no.such-rule",
+        ]
     )
 
     assert 1 == status
@@ -127,8 +143,13 @@ def test_it_runs_without_any_installed_package(tmp_path: Path) -> None:
             "-S",
             "-c",
             "import sys; from zfsstore.cli.main import main; sys.exit(main(sys.argv[1:]))",
-        ]
-        + ["module", "check", "simple.simple.SimpleStorage", "--args", args(tmp_path), *RULES],
+            "module",
+            "check",
+            "simple.simple.SimpleStorage",
+            "--args",
+            args(tmp_path),
+            *RULES,
+        ],
         capture_output=True,
         text=True,
         cwd=root,

@@ -1,0 +1,152 @@
+"""The benchmark measures what it says: its own parts, and one small run of the whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.data import POOL_BYTES, Pool
+from bench.disk import FileSystem, file_system
+from bench.measure import count_per_put, paired_ratio
+from bench.raw import RawSubject, raw_subjects
+from bench.report import format_rows, verdicts
+from bench.web import count_calls, measure_latency, start_raw
+
+MOUNTS = """\
+21 1 259:1 / / rw shared:1 - ext4 /dev/root rw
+30 21 0:40 / /tank rw shared:2 - zfs tank rw
+31 30 0:41 / /tank/a\\040b rw shared:2 - zfs tank/a\\040b rw
+32 21 0:42 / /dev/shm rw shared:3 - tmpfs tmpfs rw
+"""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return Pool()
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, POOL_BYTES + 5])
+def test_a_source_gives_its_size_and_the_same_bytes_again(pool: Pool, size: int) -> None:
+    first, second = pool.source(size, number=7), pool.source(size, number=7)
+    blocks = []
+    while block := first.read(100_000):
+        blocks.append(block)
+
+    assert size == sum(map(len, blocks))
+    assert second.read(10) == b"".join(blocks)[:10]
+
+
+def test_every_raw_recipe_stores_what_it_was_given_and_leaves_nothing(
+    tmp_path: Path, pool: Pool
+) -> None:
+    for subject in raw_subjects(tmp_path):
+        assert isinstance(subject, RawSubject)
+        handle = subject.put(pool.source(3_000_000, number=1), 3_000_000)
+        assert pool.source(3_000_000, number=1).read() == subject.read_back(handle)
+        assert 3_000_000 == subject.get(handle)
+        subject.delete(handle)
+        subject.close()
+
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_syncs_are_counted(tmp_path: Path, pool: Pool) -> None:
+    for subject in raw_subjects(tmp_path):
+        counts = count_per_put(subject, pool, size_bytes=10, puts=3, pool_name=None)
+        assert 2 == (counts["fsync"] or 0) + (counts["fdatasync"] or 0)
+        assert counts["txg"] is None
+        subject.close()
+
+
+def test_a_ratio_compares_round_with_round() -> None:
+    assert 0.5 == paired_ratio([10, 50, 100], [20, 100, 200])
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("/srv", FileSystem("ext4", None)),
+        ("/tank/x", FileSystem("zfs", "tank")),
+        ("/tank/a b/x", FileSystem("zfs", "tank")),
+        ("/tankard", FileSystem("ext4", None)),
+        ("/dev/shm/x", FileSystem("tmpfs", None)),
+    ],
+)
+def test_the_file_system_of_a_folder(tmp_path: Path, folder: str, expected: FileSystem) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(MOUNTS)
+
+    assert expected == file_system(Path(folder), mountinfo=mountinfo)
+
+
+def test_a_target_is_judged_as_it_is_printed() -> None:
+    result = {"subject": "s", "is_raw": False, "put_ratio": 0.796, "get_ratio": 0.4}
+    case = {"size_bytes": 4096, "threads": 1, "results": [result]}
+
+    assert [True, False] == [verdict.is_met for verdict in verdicts(case)]
+
+
+def test_tables_are_markdown() -> None:
+    assert "| a  |   b |\n| :- | --: |\n| x  | 1.0 |" == format_rows([["a", "b"], ["x", "1.0"]])
+
+
+def test_memory_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    shm = Path("/dev/shm")
+    if file_system(shm).kind != "tmpfs":
+        pytest.skip("this machine has no tmpfs at /dev/shm")
+
+    assert 1 == main(["--dir", str(shm / "bench-refused")])
+    assert "no durability to measure" in capsys.readouterr().err
+    assert not (shm / "bench-refused").exists()
+
+
+def test_a_small_run_of_the_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    arguments = [
+        "--quick",
+        "--rounds",
+        "1",
+        "--puts",
+        "3",
+        "--large",
+        "200KiB",
+        "--parallel",
+        "8KiB",
+    ]
+
+    status = main(
+        [
+            *(*arguments, "--only", "stores", "--allow-memory"),
+            *("--dir", str(tmp_path / "disk"), "--json", str(report)),
+        ]
+    )
+
+    results = json.loads(report.read_text())["stores"]
+    assert 0 == status
+    assert [(4096, 1), (4096, 32), (200 * 1024, 1), (8192, 32)] == [
+        (case["size_bytes"], case["threads"]) for case in results["cases"]
+    ]
+    assert {"SimpleStorage", "ZFSStorage, directory"} <= {
+        result["subject"] for result in results["cases"][0]["results"]
+    }
+    assert 16 == len(results["targets"])
+    assert "ZFSStorage, directory" in capsys.readouterr().out
+    assert [] == os.listdir(tmp_path / "disk")
+
+
+def test_the_raw_server_is_measured_through_http(tmp_path: Path, pool: Pool) -> None:
+    subject = start_raw(tmp_path)
+    try:
+        handle = subject.put(pool.source(2_500_000), 2_500_000)
+        assert pool.source(2_500_000).read() == subject.read_back(handle)
+        subject.delete(handle)
+        assert "raw sockets and files" == measure_latency(subject, pool, requests=5)["subject"]
+        assert count_calls(subject, pool, 64 << 20)["is_sendfile"]
+    finally:
+        subject.close()
+
+    assert [] == os.listdir(tmp_path / "raw")
