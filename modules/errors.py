@@ -222,7 +222,7 @@ class TruncatedStream(IntegrityError):
         self,
         reason: str,
         *,
-        expected_bytes: int,
+        expected_bytes: int | None,
         received_bytes: int,
         operation: str | None = None,
         subject: str | None = None,

@@ -78,8 +78,12 @@ class TooLarge(InvalidArgument):
     """The body is larger than this server accepts."""
 
 
-class AddressTooLong(InvalidArgument):
-    """The request's path is longer than any name can be."""
+class LengthRequired(InvalidArgument):
+    """This server cannot tell where the body ends without a Content-Length."""
+
+
+class UploadStalled(TruncatedStream):
+    """The client stopped sending in the middle of an upload; nothing was stored."""
 
 
 class RangeNotSatisfiable(InvalidArgument):
@@ -102,7 +106,7 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         InvalidModuleData: 500,  # the host's own record is wrong, never the client's input
         ModuleRejected: 400,
         TooLarge: 413,
-        AddressTooLong: 414,
+        LengthRequired: 411,
         RangeNotSatisfiable: 416,
         NotFound: 404,
         ObjectNotFound: 404,
@@ -126,6 +130,7 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         MethodNotAllowed: 405,
         IntegrityError: 500,
         TruncatedStream: 400,
+        UploadStalled: 408,
         SubstrateError: 500,
         CommandFailed: 500,
         CommandTimeout: 503,

@@ -82,7 +82,8 @@ class Catalog:
             cursor = self._revision_connection.cursor()
             try:
                 cursor.execute(_REVISION)
-                return int(cursor.fetchone()[0])
+                (value,) = cursor.fetchone() or (0,)
+                return int(value)
             except sqlite3.Error as error:
                 raise DBAPIError(_REVISION, None, error) from error
             finally:

@@ -29,7 +29,7 @@ from zfsstore.host.namespace.records import (
 )
 from zfsstore.host.namespace.schema import VOLUME_BUCKET_ID
 from zfsstore.host.namespace.statements import VERSION_COLUMNS, Statements
-from zfsstore.host.namespace.writer import Request, Writer
+from zfsstore.host.namespace.writer import MAX_BATCH, Request, Writer
 
 MAX_PAGE: Final = 10_000
 _LIVE_CHUNK: Final = 10_000
@@ -39,10 +39,12 @@ _EXTENT: Final = len(VERSION_COLUMNS)
 class Store:
     """An open database: one writer, a few readers. Shared by the indexes of its buckets."""
 
-    def __init__(self, database: Database, *, readers: int = 4) -> None:
+    def __init__(
+        self, database: Database, *, readers: int = 4, max_batch: int = MAX_BATCH
+    ) -> None:
         database.prepare()
         self.database = database
-        self.writer = Writer(database)
+        self.writer = Writer(database, max_batch=max_batch)
         self.readers = Readers(database, limit=readers)
 
     @property

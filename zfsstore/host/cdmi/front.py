@@ -1,0 +1,45 @@
+"""Which resource a path under /cdmi/ means."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zfsstore.host.admin import Administration
+from zfsstore.host.cdmi.containers import Containers
+from zfsstore.host.cdmi.objects import Objects
+from zfsstore.host.cdmi.system import SYSTEM_CONFIGURATION, SystemConfiguration
+from zfsstore.host.exchange import Exchange
+from zfsstore.host.objects import ObjectService
+
+PREFIX: Final = "cdmi"
+
+
+class CdmiFrontEnd:
+    """Translates requests under /cdmi/ to the services.
+
+    ``/cdmi/`` is the root container of the user's tenant, its children are the buckets, and what
+    follows is a key. A path that ends in a slash means a container.
+    """
+
+    def __init__(self, objects: ObjectService, administration: Administration) -> None:
+        self._containers = Containers(objects)
+        self._objects = Objects(objects)
+        self._system = SystemConfiguration(administration)
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answer a request whose path starts with /cdmi.
+
+        Raises:
+            StorageError: to be answered by the table of statuses.
+        """
+        names = exchange.path.components[1:]
+        if not names:
+            self._containers.handle_root(exchange)
+        elif names[0] == SYSTEM_CONFIGURATION:
+            self._system.handle(exchange, names[1:])
+        elif len(names) == 1:
+            self._containers.handle_bucket(exchange, names[0])
+        elif exchange.path.is_container:
+            self._containers.handle_nested(exchange, names[0], "/".join(names[1:]) + "/")
+        else:
+            self._objects.handle(exchange, names[0], "/".join(names[1:]))
