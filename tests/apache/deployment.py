@@ -200,10 +200,9 @@ class Deployment:
         named = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, named, content)
 
-    def send_and_hang_up(self, request: bytes) -> None:
-        """Send bytes and close without reading: a client that goes away."""
-        with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as client:
-            client.sendall(request)
+    def connect(self) -> socket.socket:
+        """Return a connection to send bytes on, for a client that misbehaves."""
+        return socket.create_connection(("127.0.0.1", self.server.port), timeout=60)
 
 
 def basic(user: str) -> str:

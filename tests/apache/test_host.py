@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,6 +40,13 @@ def url(name: str) -> str:
 
 def stored_files(deployment: Deployment) -> set[Path]:
     return {path for path in deployment.store.rglob("*") if path.is_file()}
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, f"it never came that {what}"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:20])
@@ -94,11 +102,10 @@ def test_truncated_upload_leaves_nothing(
     before = stored_files(deployment)
     target = f"/cdmi/box/truncated-{request.node.callspec.id}"
     head = f"PUT {target} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(ALICE)}\r\n{framing}\r\n\r\n"
-    deployment.send_and_hang_up(head.encode() + body)
-    deadline = time.monotonic() + 20
-    while stored_files(deployment) != before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert before == stored_files(deployment)
+    with deployment.connect() as client:
+        client.sendall(head.encode() + body)
+        wait_until(lambda: stored_files(deployment) != before, "the upload begins")
+    wait_until(lambda: stored_files(deployment) == before, "nothing is left of it")
     assert 404 == deployment.request("GET", target, user=ALICE).status
 
 

@@ -59,7 +59,10 @@ EXCHANGES = [
     Exchange("GET", "/cdmi/system_configuration/vendor_modules/newstore"),
     Exchange("PUT", "/cdmi/system_configuration/vendor_modules/m", b'{"module": ', user="admin"),
     Exchange(
-        "PUT", "/cdmi/system_configuration/vendor_modules/m", b'{"module": "no.Such"}', user="admin"
+        "PUT",
+        "/cdmi/system_configuration/vendor_modules/m",
+        b'{"module": "newstore.newstore.NoStorage"}',
+        user="admin",
     ),
     Exchange("DELETE", "/cdmi/system_configuration/vendor_modules/newstore", user="admin"),
     Exchange("DELETE", "/cdmi/box/a"),
