@@ -149,22 +149,28 @@ def format_module_data(instance: str, object_id: str) -> str:
     return f"z1:{instance}:{object_id}"
 
 
-def parse_module_data(instance: str, module_data: str) -> str:
+def module_data_pattern(instance: str) -> re.Pattern[str]:
+    """Return what full-matches the module_data of *instance*; group 1 is the object id."""
+    return re.compile(f"z1:{re.escape(instance)}:({OBJECT_ID.pattern})")
+
+
+def parse_module_data(pattern: re.Pattern[str], module_data: str) -> str:
     """Return the object id in *module_data*.
+
+    Args:
+        pattern: of the instance, from :func:`module_data_pattern`.
 
     Raises:
         InvalidModuleData: an instance of this name cannot have returned it.
     """
-    prefix = f"z1:{instance}:"
-    if isinstance(module_data, str) and module_data.startswith(prefix):
-        object_id = module_data[len(prefix) :]
-        if OBJECT_ID.fullmatch(object_id):
-            return object_id
-    raise InvalidModuleData(
-        "this module returned no such module_data",
-        field="module_data",
-        subject=repr(module_data)[:80],
-    )
+    match = pattern.fullmatch(module_data) if isinstance(module_data, str) else None
+    if match is None:
+        raise InvalidModuleData(
+            "this module returned no such module_data",
+            field="module_data",
+            subject=repr(module_data)[:80],
+        )
+    return match[1]
 
 
 def is_temporary(name: str) -> bool:

@@ -78,6 +78,7 @@ class ZFSStorage(StorageModule):
     ) -> None:
         _check_arguments(dataset, directory, instance, headroom_bytes)
         self._instance = instance
+        self._pattern = layout.module_data_pattern(instance)
         self._volumes: VolumeBackend
         if dataset is not None:
             client = ZfsClient(runner)
@@ -127,7 +128,7 @@ class ZFSStorage(StorageModule):
         place = self._places.find(context)
         path = self._path(place, module_data)
         try:
-            return ObjectFile(path, "rb")
+            return ObjectFile(path, module_data)
         except FileNotFoundError as error:
             self._places.check(place)
             raise ObjectNotFound(
@@ -204,7 +205,7 @@ class ZFSStorage(StorageModule):
         return report
 
     def _path(self, place: Place, module_data: str) -> str:
-        object_id = layout.parse_module_data(self._instance, module_data)
+        object_id = layout.parse_module_data(self._pattern, module_data)
         return f"{place.objects}/{object_id[:2]}/{object_id}"
 
     def _checked(self, place: Place) -> tuple[UsageCounter, ...]:

@@ -43,8 +43,9 @@ def sweep_volume(
     findings = _Findings()
     quarantine = None if dry_run else _Quarantine(place.path, instance)
     with LiveIds() as ids:
+        pattern = layout.module_data_pattern(instance)
         for module_data in live:
-            ids.add(layout.parse_module_data(instance, module_data))
+            ids.add(layout.parse_module_data(pattern, module_data))
         for leaf in layout.LEAVES:
             _sweep_leaf(place, instance, leaf, ids.of_leaf(leaf), oldest_kept, findings)
             if quarantine is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 from modules.durable import TEMPORARY_PREFIX, durable_file, fsync_directory, make_directories
 from modules.errors import (
     InvalidArgument,
+    StorageError,
     VolumeExists,
     VolumeNotFound,
     translated_oserror,
@@ -25,6 +27,8 @@ from zfsstore.layout import VolumeRecord
 from zfsstore.volumes import common
 from zfsstore.volumes.usage import UsageCounter
 from zfsstore.zfs.names import decode_component, encode_component, split_volume_name
+
+_log = logging.getLogger(__name__)
 
 _UNFINISHED: Final = f"{TEMPORARY_PREFIX}volume-"
 
@@ -196,10 +200,15 @@ def _volumes_in(parent: str, prefix: str) -> Iterator[_Found]:
         if component.startswith("."):
             continue
         path = f"{parent}/{component}"
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             record = layout.read_volume_file(path, subject=component)
-            name = decode_component(component, record.name)
-            yield _Found(path, prefix + (name or component), record, name is not None)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except StorageError as error:  # one damaged volume must not hide the others
+            _log.warning("left out of the list of volumes: %s", error)
+            continue
+        name = decode_component(component, record.name)
+        yield _Found(path, prefix + (name or component), record, name is not None)
 
 
 def _volume(found: _Found) -> Volume:
