@@ -79,8 +79,8 @@ def _report(error: Exception, *, debug: bool) -> int:
     if isinstance(error, StorageError):
         print_error(str(error))
     elif isinstance(error, OSError):
-        where = f" {error.filename}" if error.filename else ""
-        print_error(f"cannot use{where}: {error.strerror or error}")
+        what = f"use {error.filename}" if error.filename else "go on"
+        print_error(f"cannot {what}: {error.strerror or error}")
     else:
         print_error(
             f"cannot go on: unexpected {type(error).__name__}: {error}; "

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 from pathlib import Path
 
-from modules.errors import NotFound, PermissionDenied
+from modules.errors import NotFound
 from zfsstore.cli.output import Output
 from zfsstore.cli.parsers import OK, Commands, add_command
 from zfsstore.cli.session import load_config
@@ -54,23 +52,17 @@ def run_serve(args: argparse.Namespace, output: Output) -> int:
 
 def run_reload(args: argparse.Namespace, output: Output) -> int:
     """Send SIGHUP to the server whose pid file lies in the data folder."""
+    from zfsstore.host.server import reload_workers
+
     config = load_config(args)
-    process_id = read_running(config.pid_file)
-    try:
-        os.kill(process_id, signal.SIGHUP)
-    except PermissionError as error:
-        raise PermissionDenied(
-            f"process {process_id} belongs to another user",
-            operation="reload workers of",
-            subject=str(config.data_dir),
-            hint="run this as the user that runs the host",
-        ) from error
+    require_server(config.pid_file)
+    process_id = reload_workers(config)
     output.text(f"told process {process_id} to replace its workers", {"process_id": process_id})
     return OK
 
 
-def read_running(pid_file: Path) -> int:
-    """Return the process id in *pid_file*, of a running server.
+def require_server(pid_file: Path) -> None:
+    """Refuse to signal a process that is no server.
 
     A server that was killed leaves its pid file, and its number may be another program's by now.
 
@@ -89,4 +81,3 @@ def read_running(pid_file: Path) -> int:
             subject=str(pid_file.parent),
             hint="check --data, or start it with `zfsstore serve`",
         )
-    return process_id
