@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -68,6 +69,16 @@ def test_archive_loads_through_the_loader(
     command = [sys.executable, "-c", LOAD_AND_USE, str(archive), str(tmp_path / "store")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "from an archive" == done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["egg", "wheel"])
+def test_module_check_passes(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    archive: Path = request.getfixturevalue(kind)
+    command = [sys.executable, "-m", "zfsstore.cli", "module", "check"]
+    command += ["newstore.newstore.NewStorage", "--python-path", str(archive)]
+    command += ["--args", json.dumps({"storage_dir": str(tmp_path / "store")})]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
