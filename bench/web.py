@@ -112,7 +112,9 @@ def start_host(root: Path, parser: str) -> HttpSubject:
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "zfsstore.cli", "--config", str(settings)]
-    process = subprocess.Popen([*command, "serve"], text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, "serve"], stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     try:
         _wait_for(port, process)
         made = subprocess.run(
