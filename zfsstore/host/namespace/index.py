@@ -39,9 +39,7 @@ _EXTENT: Final = len(VERSION_COLUMNS)
 class Store:
     """An open database: one writer, a few readers. Shared by the indexes of its buckets."""
 
-    def __init__(
-        self, database: Database, *, readers: int = 4, max_batch: int = MAX_BATCH
-    ) -> None:
+    def __init__(self, database: Database, *, readers: int = 4, max_batch: int = MAX_BATCH) -> None:
         database.prepare()
         self.database = database
         self.writer = Writer(database, max_batch=max_batch)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, Final
 
 from zfsstore.host.errors import PreconditionFailed
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Kind(IntEnum):
@@ -194,7 +192,8 @@ class BucketInfo:
 
 def parse_time(microseconds: int) -> datetime:
     """Return a stored time, in microseconds since 1970, as an aware datetime."""
-    return EPOCH + timedelta(microseconds=microseconds)
+    # A float has 53 bits, a microsecond of this century needs 51: nothing is lost.
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
 
 
 def format_metadata(metadata: Mapping[str, Any]) -> str | None:

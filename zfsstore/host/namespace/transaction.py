@@ -24,6 +24,7 @@ from modules.errors import (
 )
 from zfsstore.host.namespace.names import parent_of, successor
 from zfsstore.host.namespace.records import (
+    Blob,
     Conditions,
     Draft,
     Extent,
@@ -74,7 +75,16 @@ class BucketState:
 class Transaction:
     """One request's view of the running transaction: one bucket, locked."""
 
-    __slots__ = ("_has_lastrowid", "added_bytes", "added_keys", "bucket_id", "locked", "run", "sql")
+    __slots__ = (
+        "_has_lastrowid",
+        "added_bytes",
+        "added_keys",
+        "bucket_id",
+        "has_written",
+        "locked",
+        "run",
+        "sql",
+    )
 
     def __init__(
         self,
@@ -90,6 +100,7 @@ class Transaction:
         self.bucket_id = bucket_id
         self.added_keys = 0
         self.added_bytes = 0
+        self.has_written = False
         self.locked = locked
         self._has_lastrowid = has_lastrowid
 
@@ -104,8 +115,14 @@ class Transaction:
             raise VolumeNotFound("the bucket was deleted", operation="change bucket")
         return self.locked
 
+    def write(self, statement: str, values: dict[str, Any]) -> None:
+        """Change rows. Every check comes before the first write: see Writer."""
+        self.has_written = True
+        self.run(statement, values)
+
     def insert(self, statement: str, values: dict[str, Any]) -> int:
         """Insert a row and return its id."""
+        self.has_written = True
         cursor = self.run(statement, values)
         if self._has_lastrowid:
             assert cursor.lastrowid is not None
@@ -158,7 +175,7 @@ def put(
     else:
         row, _, values["object_id"], _, old_size, _, values["created_at"] = current
         released = _release(tx, row, now)
-        tx.run(tx.sql.replace_version, {**values, "row": row})
+        tx.write(tx.sql.replace_version, {**values, "row": row})
         tx.added_bytes += draft.size_bytes - old_size
     _insert_extents(tx, row, draft.extents)
     return PutOutcome(_to_version(values, draft), current is None, released)
@@ -216,7 +233,7 @@ def delete_pending(tx: Transaction, done: Sequence[PendingDelete]) -> None:
     """Forget blobs that their modules have deleted."""
     for pending in done:
         # Both columns: SQLite gives the number of a deleted row to a later one.
-        tx.run(tx.sql.delete_pending, {"row": pending.id, "module_data": pending.module_data})
+        tx.write(tx.sql.delete_pending, {"row": pending.id, "module_data": pending.module_data})
 
 
 def begin_bucket_delete(tx: Transaction) -> None:
@@ -273,7 +290,7 @@ def create_bucket(tx: Transaction, values: dict[str, Any]) -> int:
 
 def delete_bucket(tx: Transaction) -> None:
     """Remove the row of a bucket whose deletion has begun."""
-    tx.run(tx.sql.delete_bucket, {"bucket_id": tx.bucket_id})
+    tx.write(tx.sql.delete_bucket, {"bucket_id": tx.bucket_id})
 
 
 def check_conditions(conditions: Conditions, current: Any, key: bytes) -> None:
@@ -364,35 +381,32 @@ def _new_version_id(now: int, newest: bytes | None) -> bytes:
 
 
 def _insert_extents(tx: Transaction, row: int, extents: Sequence[Extent]) -> None:
-    refs = Counter(extent.blob for extent in extents)
-    blob_ids = {
-        blob: tx.insert(
-            tx.sql.insert_blob,
-            {
+    blob_ids: dict[Blob, int] = {}
+    for ordinal, extent in enumerate(extents):
+        blob = extent.blob
+        if blob not in blob_ids:
+            values = {
                 "bucket_id": tx.bucket_id,
                 "module": blob.module,
                 "module_data": blob.module_data,
                 "size": blob.size_bytes,
-                "refs": count,
-            },
-        )
-        for blob, count in refs.items()
-    }
-    for ordinal, extent in enumerate(extents):
+                "refs": 1 if len(extents) == 1 else sum(e.blob == blob for e in extents),
+            }
+            blob_ids[blob] = tx.insert(tx.sql.insert_blob, values)
         values = {
             "version": row,
             "ordinal": ordinal,
-            "blob": blob_ids[extent.blob],
+            "blob": blob_ids[blob],
             "offset": extent.offset,
             "length": extent.length,
         }
-        tx.run(tx.sql.insert_extent, values)
+        tx.write(tx.sql.insert_extent, values)
 
 
 def _delete_row(tx: Transaction, current: Any) -> tuple[PendingDelete, ...]:
     row, size = current[0], current[4]
     released = _release(tx, row, time.time_ns() // 1000)
-    tx.run(tx.sql.delete_version, {"row": row})
+    tx.write(tx.sql.delete_version, {"row": row})
     tx.added_keys -= 1
     tx.added_bytes -= size
     return released
@@ -403,13 +417,13 @@ def _release(tx: Transaction, row: int, now: int) -> tuple[PendingDelete, ...]:
     blobs = tx.run(tx.sql.extent_blobs, {"row": row}).fetchall()
     if not blobs:
         return ()
-    tx.run(tx.sql.delete_extents, {"row": row})
+    tx.write(tx.sql.delete_extents, {"row": row})
     released = []
     for (blob_id, module, module_data, refs), count in Counter(map(tuple, blobs)).items():
         if refs > count:
-            tx.run(tx.sql.release_blob, {"row": blob_id, "count": count})
+            tx.write(tx.sql.release_blob, {"row": blob_id, "count": count})
             continue
-        tx.run(tx.sql.delete_blob, {"row": blob_id})
+        tx.write(tx.sql.delete_blob, {"row": blob_id})
         values = {
             "bucket_id": tx.bucket_id,
             "module": module,
@@ -422,7 +436,7 @@ def _release(tx: Transaction, row: int, now: int) -> tuple[PendingDelete, ...]:
 
 
 def _set_state(tx: Transaction, locked: BucketState, state: int) -> None:
-    tx.run(tx.sql.set_bucket_state, {"bucket_id": tx.bucket_id, "new_state": state})
+    tx.write(tx.sql.set_bucket_state, {"bucket_id": tx.bucket_id, "new_state": state})
     locked.state = state
 
 
