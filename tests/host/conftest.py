@@ -1,0 +1,47 @@
+"""One real server for all tests of the host that do not stop it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.serving import Client, Server, path_of
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("host") / "data", stall_timeout_s=1.5)
+    running.start()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def admin(server: Server) -> Client:
+    return server.client()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def bucket(admin: Client) -> str:
+    """Return the name of a new, empty bucket of the administrator."""
+    name = f"bucket {next(_numbers)}"
+    assert admin.put(path_of(name, is_container=True)).status == 201
+    return name
+
+
+@pytest.fixture(scope="session")
+def shared_bucket(server: Server) -> str:
+    """Return a bucket for tests that look at their own keys only."""
+    assert server.client().put(path_of("shared", is_container=True)).status == 201
+    return "shared"
+
+
+@pytest.fixture
+def path(shared_bucket: str) -> str:
+    """Return the address of an object that does not exist."""
+    return path_of(shared_bucket, f"object {next(_numbers)}")

@@ -1,0 +1,300 @@
+"""Administration of tenants and users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from modules import StorageModule
+from modules.errors import (
+    AlreadyExists,
+    ConfigurationError,
+    Conflict,
+    HasDependents,
+    InvalidArgument,
+    NotFound,
+    VolumeExists,
+    VolumeNotFound,
+)
+from modules.extensions import SupportsVolumes
+from modules.volumes import Volume, VolumeBackend
+from zfsstore.host.auth import generate_password, hash_password
+from zfsstore.host.catalog import Catalog, Role, Tenant, User
+from zfsstore.host.registry import ModuleRegistry
+from zfsstore.host.specs import check_name, check_password, check_quota, check_role
+
+
+@dataclass(frozen=True)
+class AccountAdministration:
+    """The operations on tenants and users.
+
+    Args:
+        has_buckets: tells whether a tenant holds any bucket.
+    """
+
+    catalog: Catalog
+    registry: ModuleRegistry
+    has_buckets: Callable[[Tenant], bool]
+
+    # --- tenants
+
+    def create_tenant(self, name: str, *, policy: str, quota_bytes: int | None = None) -> Tenant:
+        """Create a tenant and, when its module keeps volumes, the tenant's volume.
+
+        Raises:
+            AlreadyExists: there is a tenant of this name.
+            InvalidArgument: the name, policy or quota is wrong.
+        """
+        check_name(name, "tenant")
+        if self._find_tenant(name) is not None:
+            raise AlreadyExists("there is one already", operation="create tenant", subject=name)
+        return self._write_tenant(Tenant(name, policy, check_quota(quota_bytes)))
+
+    def put_tenant(self, name: str, *, policy: str, quota_bytes: int | None = None) -> bool:
+        """Create a tenant, or change quota and policy of the one of this name.
+
+        Returns:
+            True when it was created.
+
+        Raises:
+            HasDependents: the policy would change while the tenant holds buckets.
+            InvalidArgument: the name, policy or quota is wrong.
+        """
+        present = self._find_tenant(check_name(name, "tenant"))
+        if present is not None and present.policy != policy and self.has_buckets(present):
+            raise HasDependents(
+                f"it holds buckets, which are in {present.policy!r}",
+                operation="change policy of tenant",
+                subject=name,
+                hint="delete its buckets first, or create another tenant",
+            )
+        wanted = Tenant(name, policy, check_quota(quota_bytes))
+        if present != wanted:
+            self._write_tenant(wanted)
+            if present is not None and present.policy != policy:
+                self._delete_volume(present)
+        return present is None
+
+    def get_tenant(self, name: str) -> Tenant:
+        """Return a tenant.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        return self.catalog.get_tenant(name)
+
+    def list_tenants(self) -> list[Tenant]:
+        """Return all tenants by name."""
+        return self.catalog.list_tenants()
+
+    def delete_tenant(self, name: str) -> None:
+        """Remove a tenant without users and buckets; its volume goes to the trash.
+
+        Raises:
+            NotFound: there is none of this name.
+            HasDependents: it has users or holds buckets.
+        """
+        tenant = self.catalog.get_tenant(name)
+        if self.has_buckets(tenant):
+            raise HasDependents(
+                "it holds buckets",
+                operation="delete tenant",
+                subject=name,
+                hint="delete its buckets first",
+            )
+        self.catalog.delete_tenant(name)
+        self._delete_volume(tenant)
+
+    def _find_tenant(self, name: str) -> Tenant | None:
+        try:
+            return self.catalog.get_tenant(name)
+        except NotFound:
+            return None
+
+    def _write_tenant(self, tenant: Tenant) -> Tenant:
+        """Volume first, then catalog: a tenant that can be found can also be written to."""
+        volumes = _volumes(self._policy(tenant.policy))
+        if volumes is not None:
+            _ensure_volume(volumes, tenant)
+        self.catalog.set_tenant(tenant)
+        return tenant
+
+    def _policy(self, name: str) -> StorageModule:
+        try:
+            self.catalog.get_module(name)
+        except NotFound:
+            raise InvalidArgument(
+                f"there is no vendor module {name!r}",
+                field="policy",
+                hint="list them with `zfsstore module list`",
+            ) from None
+        return self.registry.get(name)
+
+    def _delete_volume(self, tenant: Tenant) -> None:
+        try:
+            volumes = _volumes(self.registry.get(tenant.policy))
+        except ConfigurationError:  # the module is gone, so are its volumes from our sight
+            return
+        volume = _find_volume(volumes, tenant.name) if volumes is not None else None
+        if volumes is not None and volume is not None:
+            volumes.delete_volume(volume["uuid"])
+
+    # --- users
+
+    def create_user(
+        self,
+        name: str,
+        *,
+        tenant: str | None = None,
+        policy: str | None = None,
+        role: str = Role.USER,
+        password: str | None = None,
+    ) -> tuple[User, str | None]:
+        """Create a user, and the tenant when there is none of its name.
+
+        Args:
+            tenant: the user's own name when None.
+            policy: of a new tenant; must not differ for one that exists.
+            password: generated when None.
+
+        Returns:
+            The user and the generated password, None when one was given.
+
+        Raises:
+            AlreadyExists: there is a user of this name.
+            Conflict: the tenant has another policy.
+            InvalidArgument: an argument is wrong.
+        """
+        check_name(name, "user")
+        if self._find_user(name) is not None:
+            raise AlreadyExists("there is one already", operation="create user", subject=name)
+        chosen = check_password(password) if password is not None else generate_password()
+        checked_role = check_role(role)
+        owner = self._tenant_of(name, tenant, policy)
+        user = User(name, owner.name, hash_password(chosen), checked_role)
+        self.catalog.set_user(user)
+        return user, chosen if password is None else None
+
+    def put_user(
+        self,
+        name: str,
+        *,
+        tenant: str | None = None,
+        policy: str | None = None,
+        role: str | None = None,
+        password: str | None = None,
+    ) -> tuple[User, str | None]:
+        """Create a user, or change what is not None of the one of this name.
+
+        Returns, raises:
+            As ``create_user``; the password of a user that exists is never generated anew.
+        """
+        present = self._find_user(check_name(name, "user"))
+        if present is None:
+            return self.create_user(
+                name, tenant=tenant, policy=policy, role=role or Role.USER, password=password
+            )
+        hashed = (
+            present.password_hash if password is None else hash_password(check_password(password))
+        )
+        new_role = present.role if role is None else check_role(role)
+        self._refuse_demotion(present, new_role)
+        owner = self._tenant_of(name, tenant or present.tenant, policy)
+        user = User(name, owner.name, hashed, new_role)
+        if user != present:
+            self.catalog.set_user(user)
+        return user, None
+
+    def set_password(self, name: str, *, password: str | None = None) -> tuple[User, str | None]:
+        """Give a user a new password, a generated one for None; the old one stops working.
+
+        Raises:
+            NotFound: there is no user of this name.
+        """
+        chosen = check_password(password) if password is not None else generate_password()
+        user = replace(self.catalog.get_user(name), password_hash=hash_password(chosen))
+        self.catalog.set_user(user)
+        return user, chosen if password is None else None
+
+    def get_user(self, name: str) -> User:
+        """Return a user.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        return self.catalog.get_user(name)
+
+    def list_users(self) -> list[User]:
+        """Return all users by name."""
+        return self.catalog.list_users()
+
+    def delete_user(self, name: str) -> None:
+        """Remove a user, who can no longer log in; tenant and data stay.
+
+        Raises:
+            NotFound: there is none of this name.
+            Conflict: it is the last administrator.
+        """
+        self.catalog.delete_user(name)
+
+    def _find_user(self, name: str) -> User | None:
+        try:
+            return self.catalog.get_user(name)
+        except NotFound:
+            return None
+
+    def _refuse_demotion(self, user: User, role: Role) -> None:
+        if user.role is not Role.ADMINISTRATOR or role is Role.ADMINISTRATOR:
+            return
+        others = [u for u in self.catalog.list_users() if u.role is Role.ADMINISTRATOR]
+        if len(others) == 1:
+            raise Conflict(
+                "it is the last administrator",
+                operation="change role of user",
+                subject=user.name,
+                hint="make another user administrator first",
+            )
+
+    def _tenant_of(self, user: str, tenant: str | None, policy: str | None) -> Tenant:
+        """Return the tenant a user belongs to, created when it is new."""
+        name = check_name(tenant or user, "tenant")
+        present = self._find_tenant(name)
+        if present is None:
+            if policy is None:
+                raise InvalidArgument(
+                    f"tenant {name!r} is new and needs a policy",
+                    field="policy",
+                    hint="name a vendor module, such as default",
+                )
+            return self.create_tenant(name, policy=policy)
+        if policy is not None and policy != present.policy:
+            raise Conflict(
+                f"its tenant {name!r} has the policy {present.policy!r}",
+                operation="set policy of user",
+                subject=user,
+                hint="leave the policy out, change the tenant's, or choose another tenant",
+            )
+        return present
+
+
+def _volumes(module: StorageModule) -> VolumeBackend | None:
+    return module.volumes if isinstance(module, SupportsVolumes) else None
+
+
+def _find_volume(volumes: VolumeBackend, name: str) -> Volume | None:
+    return next((volume for volume in volumes.list_volumes() if volume["name"] == name), None)
+
+
+def _ensure_volume(volumes: VolumeBackend, tenant: Tenant) -> None:
+    """Create the tenant's volume; take over one that an interrupted creation left."""
+    volume = _find_volume(volumes, tenant.name)
+    if volume is None:
+        try:
+            volumes.create_volume(tenant.name, tenant.quota_bytes)
+            return
+        except VolumeExists:  # another process was faster
+            volume = _find_volume(volumes, tenant.name)
+    if volume is None:
+        raise VolumeNotFound("it vanished again", operation="create volume", subject=tenant.name)
+    if volume.get("size_bytes") != tenant.quota_bytes:
+        volumes.patch_volume(volume["uuid"], size_bytes=tenant.quota_bytes)
