@@ -116,6 +116,12 @@ def _stores(settings: Settings, root: Path) -> dict[str, Any]:
     return measure_stores(settings, root, _say)
 
 
+def _index(settings: Settings, root: Path) -> dict[str, Any]:
+    from bench.index import measure_index
+
+    return measure_index(settings, root, _say)
+
+
 def _http(settings: Settings, root: Path) -> dict[str, Any]:
     from bench.web import measure_http
 
@@ -124,6 +130,7 @@ def _http(settings: Settings, root: Path) -> dict[str, Any]:
 
 _MEASURES: dict[str, Callable[[Settings, Path], dict[str, Any]]] = {
     "stores": _stores,
+    "index": _index,
     "http": _http,
 }
 
