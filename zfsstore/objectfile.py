@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from modules.durable import TEMPORARY_PREFIX, fsync_directory
-from modules.errors import StorageError, from_oserror
+from modules.errors import StorageError, VolumeNotFound, from_oserror
 from modules.streams import SupportsRead, copy
 
 if TYPE_CHECKING:
@@ -179,4 +179,6 @@ def remove(path: str) -> None:
 
 
 def _put_error(error: OSError, subject: str) -> StorageError:
-    return from_oserror(error, operation="put object into", subject=subject)
+    return from_oserror(
+        error, operation="put object into", subject=subject, not_found=VolumeNotFound
+    )

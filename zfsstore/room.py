@@ -9,15 +9,19 @@ from contextlib import suppress
 from typing import Final
 
 from modules.durable import TEMPORARY_PREFIX
-from modules.errors import NoSpace, QuotaExceeded, StorageError
+from modules.errors import NoSpace, QuotaExceeded, StorageError, translated_oserror
 from zfsstore.layout import OWN
 from zfsstore.places import Place
+from zfsstore.volumes.usage import Reservation
 
 HEADROOM_BYTES: Final = 64 * 1024 * 1024
 SMALLEST_HEADROOM_BYTES: Final = 8 * 1024 * 1024
 """SQLite opens a database, grows a WAL of 4 MiB and checkpoints it within this."""
 
 _OBJECT_OVERHEAD_BYTES: Final = 8 * 1024
+_CHECK_BYTES: Final = 8 * 1024 * 1024
+"""How often the room left is looked at while an object streams in."""
+
 _UNSYNCED_BYTES: Final = 4 * 1024**3
 """More than ZFS lets processes write ahead of a transaction group (zfs_dirty_data_max)."""
 
@@ -99,6 +103,35 @@ class Room:
             subject=place.label,
             hint="free space in the pool or file system",
         )
+
+
+class Intake:
+    """Asks, block by block, whether one more of a put fits."""
+
+    def __init__(
+        self, place: Place, room: Room, reservation: Reservation, expected_bytes: int | None
+    ) -> None:
+        self._place = place
+        self._room = room
+        self._reservation = reservation
+        self._expected_bytes = expected_bytes
+        self._checked_bytes = 0
+        with translated_oserror(operation="put object into", subject=place.label):
+            reservation.grow(expected_bytes or 0)
+            room.require(place, expected_bytes or 0)
+        if expected_bytes is not None:
+            self._checked_bytes = _CHECK_BYTES
+
+    def before_block(self, so_far_bytes: int, block_bytes: int) -> None:
+        """Raise when the block does not fit."""
+        end = so_far_bytes + block_bytes
+        with translated_oserror(operation="put object into", subject=self._place.label):
+            self._reservation.grow(end)
+            if end > self._checked_bytes:
+                left = max(block_bytes, (self._expected_bytes or 0) - so_far_bytes)
+                self._room.require(self._place, left)
+                self._checked_bytes = end + _CHECK_BYTES
+        self._room.wrote(block_bytes)
 
 
 def capacity(path: str) -> tuple[int, int]:

@@ -31,18 +31,16 @@ from zfsstore import layout, objectfile
 from zfsstore.layout import VolumeRecord
 from zfsstore.objectfile import ObjectFile
 from zfsstore.places import Place, Places
-from zfsstore.room import HEADROOM_BYTES, Room, capacity
+from zfsstore.room import HEADROOM_BYTES, Intake, Room, capacity
 from zfsstore.sweep import sweep_volume
 from zfsstore.volumes.common import control_lock, new_uuid
+from zfsstore.volumes.datasets import find_root
 from zfsstore.volumes.directory import DirectoryVolumes
 from zfsstore.volumes.usage import Reservation, UsageCounter, release
-from zfsstore.volumes.zfs import ZfsVolumes, find_root
+from zfsstore.volumes.zfs import ZfsVolumes
 from zfsstore.zfs.client import ZfsClient
 from zfsstore.zfs.names import check_dataset_name
 from zfsstore.zfs.runner import Runner
-
-_CHECK_BYTES: Final = 8 * 1024 * 1024
-"""How often the room left is looked at while an object streams in."""
 
 _CAPABILITIES: Final = {
     "cdmi_read_value": "true",
@@ -111,7 +109,7 @@ class ZFSStorage(StorageModule):
         expected_bytes = content_length(context)
         object_id = secrets.token_hex(16)
         with Reservation(counters) as reservation:
-            intake = _Intake(place, self._room, reservation, expected_bytes)
+            intake = Intake(place, self._room, reservation, expected_bytes)
             objectfile.store(
                 self._create_file(place, object_id),
                 f"{place.objects}/{object_id[:2]}",
@@ -245,35 +243,6 @@ class ZFSStorage(StorageModule):
             objectfile.remove(path)
 
 
-class _Intake:
-    """Asks, block by block, whether one more fits."""
-
-    def __init__(
-        self, place: Place, room: Room, reservation: Reservation, expected_bytes: int | None
-    ) -> None:
-        self._place = place
-        self._room = room
-        self._reservation = reservation
-        self._expected_bytes = expected_bytes
-        self._checked_bytes = 0
-        with translated_oserror(operation="put object into", subject=place.label):
-            reservation.grow(expected_bytes or 0)
-            room.require(place, expected_bytes or 0)
-        if expected_bytes is not None:
-            self._checked_bytes = _CHECK_BYTES
-
-    def before_block(self, so_far_bytes: int, block_bytes: int) -> None:
-        """Raise when the block does not fit."""
-        end = so_far_bytes + block_bytes
-        with translated_oserror(operation="put object into", subject=self._place.label):
-            self._reservation.grow(end)
-            if end > self._checked_bytes:
-                left = max(block_bytes, (self._expected_bytes or 0) - so_far_bytes)
-                self._room.require(self._place, left)
-                self._checked_bytes = end + _CHECK_BYTES
-        self._room.wrote(block_bytes)
-
-
 def _check_arguments(
     dataset: object, directory: object, instance: object, headroom_bytes: object
 ) -> None:
@@ -292,8 +261,7 @@ def _check_arguments(
             "must be 1 to 32 of a-z, 0-9, _ and -, and start with a letter or digit",
             field="instance",
         )
-    is_number = isinstance(headroom_bytes, int) and not isinstance(headroom_bytes, bool)
-    if not is_number or int(str(headroom_bytes)) < 0:
+    if type(headroom_bytes) is not int or headroom_bytes < 0:
         raise ConfigurationError("must be a number of bytes, 0 or more", field="headroom_bytes")
 
 

@@ -50,6 +50,10 @@ def sweep_volume(
             _sweep_leaf(place, instance, leaf, ids.of_leaf(leaf), oldest_kept, findings)
             if quarantine is not None:
                 quarantine.take(f"{place.objects}/{leaf}", findings.leaf_names)
+        for directory in (layout.OWN, layout.STATE):
+            _sweep_temporaries(place, directory, oldest_kept, findings)
+            if quarantine is not None:
+                quarantine.take(f"{place.path}/{directory}", findings.leaf_names)
     return SweepReport(
         scanned=findings.scanned,
         unreferenced=tuple(sorted(findings.unreferenced)),
@@ -77,37 +81,39 @@ def _sweep_leaf(
     out.leaf_names = []
     with suppress(FileNotFoundError), os.scandir(f"{place.objects}/{leaf}") as entries:
         for entry in entries:
-            is_object = layout.OBJECT_ID.fullmatch(entry.name) is not None
-            if not is_object and not layout.is_temporary(entry.name):
-                continue  # none of ours
-            out.scanned += 1
-            if is_object:
+            if layout.OBJECT_ID.fullmatch(entry.name):
+                out.scanned += 1
                 object_id = bytes.fromhex(entry.name)
                 if object_id in live:
                     live.discard(object_id)
-                    continue
-            with suppress(FileNotFoundError):  # finished, or deleted, just now
-                _judge(entry, instance, leaf, is_object, oldest_kept, out)
+                else:
+                    module_data = layout.format_module_data(instance, entry.name)
+                    _judge(entry, module_data, oldest_kept, out)
+            elif layout.is_temporary(entry.name):
+                out.scanned += 1
+                _judge(entry, f"{leaf}/{entry.name}", oldest_kept, out)
     out.missing += [layout.format_module_data(instance, object_id.hex()) for object_id in live]
 
 
-def _judge(
-    entry: os.DirEntry[str],
-    instance: str,
-    leaf: str,
-    is_object: bool,
-    oldest_kept: float,
-    out: _Findings,
-) -> None:
-    stat = entry.stat(follow_symlinks=False)
-    if stat.st_mtime > oldest_kept:
-        out.too_young += 1
-        return
-    out.leaf_names.append(entry.name)
-    out.unreferenced_bytes += stat.st_size
-    out.unreferenced.append(
-        layout.format_module_data(instance, entry.name) if is_object else f"{leaf}/{entry.name}"
-    )
+def _sweep_temporaries(place: Place, directory: str, oldest_kept: float, out: _Findings) -> None:
+    """Look at what a killed process left beside volume.json or the databases."""
+    out.leaf_names = []
+    with os.scandir(f"{place.path}/{directory}") as entries:
+        for entry in entries:
+            if layout.is_temporary(entry.name):
+                out.scanned += 1
+                _judge(entry, f"{directory}/{entry.name}", oldest_kept, out)
+
+
+def _judge(entry: os.DirEntry[str], name: str, oldest_kept: float, out: _Findings) -> None:
+    with suppress(FileNotFoundError):  # finished, or deleted, just now
+        stat = entry.stat(follow_symlinks=False)
+        if stat.st_mtime > oldest_kept:
+            out.too_young += 1
+            return
+        out.leaf_names.append(entry.name)
+        out.unreferenced_bytes += stat.st_size
+        out.unreferenced.append(name)
 
 
 class _Quarantine:

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -69,6 +69,7 @@ class DirectoryVolumes:
         path = self._path(parts)
         record = VolumeRecord(layout.new_key_domain(), common.new_uuid(), parts[-1], size_bytes)
         with self._control("create volume", name):
+            make_directories(f"{self._root}/{layout.TRASH}", mode=0o700)  # while there is space
             if len(parts) > 1 and not _is_volume(self._path(parts[:1])):
                 raise VolumeNotFound(
                     f"the tenant {parts[0]!r} does not exist",
@@ -100,9 +101,8 @@ class DirectoryVolumes:
         """Move the volume with its data, and a tenant's buckets, to ``.trash`` of the root."""
         with self._control("delete volume", uuid):
             found = self._need(uuid, "delete volume")
-            with durable_file(f"{found.path}/{layout.OWN}/trashed.json") as file:
-                note = {"name": found.name, "trashed_at": datetime.now(UTC).isoformat()}
-                file.write(json.dumps(note).encode())
+            with suppress(OSError):  # full: then without the note
+                _write_note(found)
             trash = f"{self._root}/{layout.TRASH}"
             make_directories(trash, mode=0o700)
             os.rename(found.path, f"{trash}/{common.trash_name(found.record.uuid)}")
@@ -223,6 +223,12 @@ def _volume(found: _Found) -> Volume:
         state="online" if found.is_reachable else "restricted",
         used_bytes=used,
     )
+
+
+def _write_note(found: _Found) -> None:
+    with durable_file(f"{found.path}/{layout.OWN}/trashed.json") as file:
+        note = {"name": found.name, "trashed_at": datetime.now(UTC).isoformat()}
+        file.write(json.dumps(note).encode())
 
 
 def _is_volume(path: str) -> bool:

@@ -8,58 +8,38 @@ is there; until then the next call of create_volume finishes what an interrupted
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from modules.errors import (
-    AlreadyExists,
-    ConfigurationError,
-    NotFound,
-    PermissionDenied,
-    StorageError,
-    Unavailable,
-    VolumeExists,
-    VolumeNotFound,
-    translated_oserror,
-)
-from modules.state import open_database
+from modules.errors import AlreadyExists, NotFound, VolumeExists, VolumeNotFound, translated_oserror
 from modules.volumes import Volume
 from zfsstore import layout
 from zfsstore.layout import VolumeRecord
 from zfsstore.volumes import common
+from zfsstore.volumes.datasets import (
+    NAME,
+    OBJECT_RECORDSIZE,
+    PROPERTIES,
+    SMALLEST_QUOTA_BYTES,
+    STATE_RECORDSIZE,
+    TRASHED_AT,
+    TRASHED_NAME,
+    UUID,
+    Found,
+    create_index_file,
+    creation_properties,
+    found_volume,
+    not_mounted,
+    require_mounted,
+)
 from zfsstore.zfs.client import ZfsClient
 from zfsstore.zfs.commands import Dataset, format_text_property, parse_text_property
 from zfsstore.zfs.names import decode_component, encode_component, split_volume_name
 
-UUID: Final = "zfsstore:uuid"
-NAME: Final = "zfsstore:name"
-TRASHED_NAME: Final = "zfsstore:trashed-name"
-TRASHED_AT: Final = "zfsstore:trashed-at"
-
-SMALLEST_QUOTA_BYTES: Final = 32 * 1024 * 1024
-"""Below this, ballast, headroom and directories leave hardly any room for objects."""
-
-_PROPERTIES: Final = ("mountpoint", "mounted", "used", "quota", UUID, NAME)
-_FIXED: Final = {"setuid": "off", "exec": "off", "devices": "off", "atime": "off", "xattr": "sa"}
-_STATE_RECORDSIZE: Final = "16K"
-_OBJECT_RECORDSIZE: Final = "1M"
-_INDEX_BYTES: Final = 4 * 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    dataset: str
-    name: str
-    uuid: str
-    path: str
-    is_mounted: bool
-    is_reachable: bool
-    quota_bytes: int | None
-    used_bytes: int | None
+_MAX_KNOWN: Final = 4096
 
 
 class ZfsVolumes:
@@ -77,6 +57,9 @@ class ZfsVolumes:
         self._root_dataset = root_dataset
         self._root = root
         self._instance = instance
+        self._trash = f"{root_dataset}/{layout.TRASH}"
+        self._has_trash = False
+        self._known: dict[str, str] = {}  # uuid -> dataset, where to look first
 
     def capabilities(self) -> dict[str, bool]:
         """Return which tiers are offered: none beyond volumes."""
@@ -92,8 +75,9 @@ class ZfsVolumes:
         dataset = self._dataset(parts)
         uuid = common.new_uuid()
         with self._control("create volume", name):
+            self._make_trash()
             try:
-                self._client.create(dataset, _creation_properties(uuid, parts[-1], size_bytes))
+                self._client.create(dataset, creation_properties(uuid, parts[-1], size_bytes))
             except AlreadyExists as error:
                 uuid = self._resume(dataset, name, size_bytes, error)
             except NotFound as error:
@@ -126,14 +110,13 @@ class ZfsVolumes:
         """
         with self._control("delete volume", uuid):
             found = self._need(uuid, "delete volume")
-            trash = f"{self._root_dataset}/{layout.TRASH}"
-            self._client.create_if_absent(trash, {"canmount": "off", "mountpoint": "none"})
+            self._make_trash()
             note = {
                 TRASHED_NAME: format_text_property(found.name),
                 TRASHED_AT: datetime.now(UTC).isoformat(),
             }
             self._client.set(found.dataset, note)
-            self._client.rename(found.dataset, f"{trash}/{common.trash_name(found.uuid)}")
+            self._client.rename(found.dataset, f"{self._trash}/{common.trash_name(found.uuid)}")
             with suppress(OSError):  # the empty directory that it was mounted on
                 os.rmdir(found.path)
 
@@ -163,10 +146,12 @@ class ZfsVolumes:
         Raises:
             VolumeExists: it is complete, or none of ours.
         """
-        (present,) = self._client.get(dataset, _PROPERTIES)
+        (present,) = self._client.get([dataset], PROPERTIES)
         uuid = present.own(UUID)
         path = self._path(split_volume_name(name))
-        if present.value("mounted") != "yes" and uuid is not None:
+        if uuid is not None and present.value("mounted") != "yes":
+            if present.own("recordsize") == OBJECT_RECORDSIZE:
+                raise not_mounted(dataset, path) from error  # complete, unmounted by somebody
             self._client.mount(dataset)
         if uuid is None or os.path.exists(f"{path}/{layout.VOLUME_FILE}"):
             raise VolumeExists(
@@ -175,41 +160,60 @@ class ZfsVolumes:
                 subject=name,
             ) from error
         quota = "none" if size_bytes is None else str(size_bytes)
-        self._client.set(dataset, {"recordsize": _STATE_RECORDSIZE, "quota": quota})
+        self._client.set(dataset, {"recordsize": STATE_RECORDSIZE, "quota": quota})
         return uuid
 
     def _complete(self, dataset: str, path: str, uuid: str, name: str) -> None:
         """Create what is inside the volume; volume.json last."""
-        _require_mounted(dataset, path)
+        require_mounted(dataset, path)
         layout.create_layout(path, instance=self._instance)
-        _create_index_file(Path(path, layout.STATE))
-        self._client.set(dataset, {"recordsize": _OBJECT_RECORDSIZE})
+        create_index_file(Path(path, layout.STATE))
+        self._client.set(dataset, {"recordsize": OBJECT_RECORDSIZE})
         layout.write_volume_file(path, VolumeRecord(layout.new_key_domain(), uuid, name))
 
-    def _need(self, uuid: str, operation: str) -> _Found:
+    def _need(self, uuid: str, operation: str) -> Found:
         found = self._find(uuid)
         if found is None:
             raise common.no_such_volume(uuid, operation=operation)
         return found
 
-    def _find(self, uuid: str) -> _Found | None:
+    def _make_trash(self) -> None:
+        """Create the trash in good time: in a full pool nothing can be created."""
+        if not self._has_trash:
+            options = {"canmount": "off", "mountpoint": "none"}
+            self._client.create_if_absent(self._trash, options)
+            self._has_trash = True
+
+    def _find(self, uuid: str) -> Found | None:
         wanted = common.parse_uuid(uuid)
         if wanted is None:
             return None
+        if (dataset := self._known.get(wanted)) is not None:
+            with suppress(NotFound):  # renamed by somebody
+                parents = [dataset.rpartition("/")[0], dataset]
+                for found in self._volumes_of(self._client.get(parents, PROPERTIES)):
+                    if found.uuid == wanted:
+                        return found
         return next((found for found in self._walk() if found.uuid == wanted), None)
 
-    def _walk(self) -> Iterator[_Found]:
-        names: dict[str, str] = {self._root_dataset: ""}
-        trash = f"{self._root_dataset}/{layout.TRASH}"
-        for present in self._client.get(self._root_dataset, _PROPERTIES, depth=2):
+    def _walk(self) -> Iterator[Found]:
+        yield from self._volumes_of(self._client.get([self._root_dataset], PROPERTIES, depth=2))
+
+    def _volumes_of(self, datasets: Iterable[Dataset]) -> Iterator[Found]:
+        """Yield what is a volume, given parents before children."""
+        names = {self._root_dataset: ""}
+        for present in datasets:
             uuid = present.own(UUID)
             parent, _slash, component = present.name.rpartition("/")
-            if uuid is None or parent not in names or present.name == trash:
+            if uuid is None or parent not in names or present.name == self._trash:
                 continue
             own_name = decode_component(component, parse_text_property(present.own(NAME) or ""))
             name = "/".join(filter(None, (names[parent], own_name or component)))
             names[present.name] = name
-            yield _found(present, name, uuid, is_reachable=own_name is not None)
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[uuid] = present.name
+            yield found_volume(present, name, uuid, is_reachable=own_name is not None)
 
     def _dataset(self, parts: tuple[str, ...]) -> str:
         return "/".join((self._root_dataset, *map(encode_component, parts)))
@@ -226,94 +230,7 @@ class ZfsVolumes:
             yield
 
 
-def find_root(client: ZfsClient, dataset: str) -> str:
-    """Return the mountpoint of the root dataset; one command.
-
-    Raises:
-        ConfigurationError: it does not exist, is not mounted, or cannot be asked for.
-    """
-    try:
-        (present,) = client.get(dataset, ("type", "mountpoint", "mounted"))
-    except StorageError as error:
-        raise ConfigurationError(
-            str(error),
-            field="dataset",
-            hint=error.hint or f"create it with `zfs create {dataset}`",
-        ) from error
-    mountpoint = present.value("mountpoint") or "none"
-    if present.value("mounted") != "yes" or not mountpoint.startswith("/"):
-        raise ConfigurationError(
-            f"the dataset {dataset} is not mounted (mountpoint {mountpoint})",
-            field="dataset",
-            hint=f"run `zfs mount {dataset}`; legacy and none cannot be used",
-        )
-    return mountpoint.rstrip("/") or "/"
-
-
-def _creation_properties(uuid: str, name: str, size_bytes: int | None) -> Mapping[str, str]:
-    quota = {} if size_bytes is None else {"quota": str(size_bytes)}
-    own = {UUID: uuid, NAME: format_text_property(name)}
-    return {"recordsize": _STATE_RECORDSIZE, **_FIXED, **quota, **own}
-
-
-def _require_mounted(dataset: str, path: str) -> None:
-    """Raise unless *path* is a file system of its own that we may write to."""
-    try:
-        is_mounted = os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
-    except FileNotFoundError:
-        is_mounted = False
-    if not is_mounted:
-        raise Unavailable(
-            f"the dataset was created but is not mounted at {path}",
-            operation="create volume",
-            subject=dataset,
-            hint="unset its mountpoint property, mount it, then create the volume again",
-        )
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise PermissionDenied(
-            f"this process may not write to {path}",
-            operation="create volume",
-            subject=dataset,
-            hint=f"as root, run `chown USER {path}`, then create the volume again",
-        )
-
-
-def _create_index_file(state: Path) -> None:
-    """Create the index database while recordsize is 16K, larger than one record.
-
-    ZFS fixes a file's record size when the file outgrows one record, so the database keeps small
-    records after the dataset's recordsize is raised for objects. Its pages are free again.
-    """
-    connection = open_database(state, "index")
-    try:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        if pages * page_bytes >= _INDEX_BYTES:
-            return
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE IF NOT EXISTS filler (content BLOB)")
-        connection.execute("INSERT INTO filler VALUES (zeroblob(?))", (_INDEX_BYTES,))
-        connection.execute("DROP TABLE filler")
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
-
-
-def _found(present: Dataset, name: str, uuid: str, *, is_reachable: bool) -> _Found:
-    return _Found(
-        dataset=present.name,
-        name=name,
-        uuid=uuid,
-        path=present.value("mountpoint") or "",
-        is_mounted=present.value("mounted") == "yes",
-        is_reachable=is_reachable,
-        quota_bytes=present.number("quota"),
-        used_bytes=present.number("used") or 0,
-    )
-
-
-def _volume(found: _Found) -> Volume:
+def _volume(found: Found) -> Volume:
     state = "online"
     if not found.is_mounted:
         state = "offline"

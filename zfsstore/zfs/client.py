@@ -34,17 +34,19 @@ class ZfsClient:
         self._run(argv, "create dataset", dataset)
 
     def get(
-        self, dataset: str, properties: Sequence[str], *, depth: int | None = None
+        self, datasets: Sequence[str], properties: Sequence[str], *, depth: int | None = None
     ) -> list[Dataset]:
-        """Return a file system, and those *depth* levels below, with their properties.
+        """Return file systems, and those *depth* levels below each, with their properties.
 
         One command for any number. The order is that of zfs: parents before children.
 
         Raises:
-            NotFound: the dataset does not exist.
+            NotFound: one of *datasets* does not exist.
         """
-        argv = commands.get_argv(check_dataset_name(dataset), properties, depth=depth)
-        return commands.parse_get(self._run(argv, "list datasets of", dataset), argv=argv)
+        for dataset in datasets:
+            check_dataset_name(dataset)
+        argv = commands.get_argv(datasets, properties, depth=depth)
+        return commands.parse_get(self._run(argv, "list datasets of", datasets[-1]), argv=argv)
 
     def set(self, dataset: str, properties: Mapping[str, str]) -> None:
         """Set properties."""

@@ -6,6 +6,7 @@ Source: zfs-create(8), zfs-get(8), zfs-rename(8), zfs-set(8), zfs-mount(8), zfs-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -54,12 +55,14 @@ def create_argv(dataset: str, properties: Mapping[str, str]) -> list[str]:
     return ["zfs", "create", *_options(properties), dataset]
 
 
-def get_argv(dataset: str, properties: Sequence[str], *, depth: int | None = None) -> list[str]:
-    """Return the command that reads properties of a file system, and *depth* levels below."""
+def get_argv(
+    datasets: Sequence[str], properties: Sequence[str], *, depth: int | None = None
+) -> list[str]:
+    """Return the command that reads properties of file systems, and *depth* levels below each."""
     below = [] if depth is None else ["-d", str(depth)]
     return [
         *("zfs", "get", "-Hp", *below, "-t", "filesystem", "-o", "name,property,value,source"),
-        *(",".join(properties), dataset),
+        *(",".join(properties), *datasets),
     ]
 
 
@@ -107,13 +110,21 @@ def parse_get(stdout: str, *, argv: Sequence[str] = ()) -> list[Dataset]:
 
 
 def parse_version(stdout: str) -> tuple[int, int, int]:
-    """Return the version of the zfs program: (2, 3, 2) for "zfs-2.3.2-1~bpo12+2"."""
+    """Return the version of the zfs program: (2, 3, 2) for "zfs-2.3.2-1~bpo12+2".
+
+    Raises:
+        CommandFailed: there is no version in the first line.
+    """
     first = stdout.split("\n", 1)[0].removeprefix("zfs-")
-    numbers: list[int] = []
-    for part in first.split("-", 1)[0].split(".")[:3]:
-        digits = "".join(_leading_digits(part))
-        numbers.append(int(digits) if digits else 0)
-    return (*numbers, 0, 0, 0)[0:3]  # type: ignore[return-value]  # always three numbers
+    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", first)
+    if found is None:
+        raise CommandFailed(
+            f"its output is not understood: {first[:200]!r}",
+            argv=version_argv(),
+            operation="run",
+            subject="zfs version",
+        )
+    return int(found[1]), int(found[2]), int(found[3] or 0)
 
 
 def format_text_property(text: str) -> str:
@@ -133,10 +144,3 @@ def parse_text_property(value: str) -> str:
 def _options(properties: Mapping[str, str]) -> Iterable[str]:
     for name, value in properties.items():
         yield from ("-o", f"{name}={value}")
-
-
-def _leading_digits(text: str) -> Iterable[str]:
-    for character in text:
-        if not character.isdigit():
-            return
-        yield character

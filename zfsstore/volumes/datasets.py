@@ -1,0 +1,131 @@
+"""What a dataset must be like to be a volume, and what a new one gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modules.errors import ConfigurationError, PermissionDenied, StorageError, Unavailable
+from modules.state import open_database
+from zfsstore.zfs.client import ZfsClient
+from zfsstore.zfs.commands import Dataset, format_text_property
+
+UUID: Final = "zfsstore:uuid"
+NAME: Final = "zfsstore:name"
+TRASHED_NAME: Final = "zfsstore:trashed-name"
+TRASHED_AT: Final = "zfsstore:trashed-at"
+
+SMALLEST_QUOTA_BYTES: Final = 32 * 1024 * 1024
+"""Below this, ballast, headroom and directories leave hardly any room for objects."""
+
+PROPERTIES: Final = ("mountpoint", "mounted", "used", "quota", "recordsize", UUID, NAME)
+FIXED: Final = {"setuid": "off", "exec": "off", "devices": "off", "atime": "off", "xattr": "sa"}
+STATE_RECORDSIZE: Final = "16K"
+OBJECT_RECORDSIZE: Final = str(1024 * 1024)  # as `zfs get -p` prints it
+_INDEX_BYTES: Final = 4 * 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    dataset: str
+    name: str
+    uuid: str
+    path: str
+    is_mounted: bool
+    is_reachable: bool
+    quota_bytes: int | None
+    used_bytes: int | None
+
+
+def find_root(client: ZfsClient, dataset: str) -> str:
+    """Return the mountpoint of the root dataset; one command.
+
+    Raises:
+        ConfigurationError: it does not exist, is not mounted, or cannot be asked for.
+    """
+    try:
+        (present,) = client.get([dataset], ("type", "mountpoint", "mounted"))
+    except StorageError as error:
+        raise ConfigurationError(
+            str(error),
+            field="dataset",
+            hint=error.hint or f"create it with `zfs create {dataset}`",
+        ) from error
+    mountpoint = present.value("mountpoint") or "none"
+    if present.value("mounted") != "yes" or not mountpoint.startswith("/"):
+        raise ConfigurationError(
+            f"the dataset {dataset} is not mounted (mountpoint {mountpoint})",
+            field="dataset",
+            hint=f"run `zfs mount {dataset}`; legacy and none cannot be used",
+        )
+    return mountpoint.rstrip("/") or "/"
+
+
+def creation_properties(uuid: str, name: str, size_bytes: int | None) -> Mapping[str, str]:
+    quota = {} if size_bytes is None else {"quota": str(size_bytes)}
+    own = {UUID: uuid, NAME: format_text_property(name)}
+    return {"recordsize": STATE_RECORDSIZE, **FIXED, **quota, **own}
+
+
+def require_mounted(dataset: str, path: str) -> None:
+    """Raise unless *path* is a file system of its own that we may write to."""
+    try:
+        is_mounted = os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
+    except FileNotFoundError:
+        is_mounted = False
+    if not is_mounted:
+        raise not_mounted(dataset, path)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionDenied(
+            f"this process may not write to {path}",
+            operation="create volume",
+            subject=dataset,
+            hint=f"as root, run `chown USER {path}`, then create the volume again",
+        )
+
+
+def not_mounted(dataset: str, path: str) -> Unavailable:
+    return Unavailable(
+        f"the dataset exists but is not mounted at {path}",
+        operation="create volume",
+        subject=dataset,
+        hint="mount it there, then create the volume again",
+    )
+
+
+def create_index_file(state: Path) -> None:
+    """Create the index database while recordsize is 16K, larger than one record.
+
+    ZFS fixes a file's record size when the file outgrows one record, so the database keeps small
+    records after the dataset's recordsize is raised for objects. Its pages are free again.
+    """
+    connection = open_database(state, "index")
+    try:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        if pages * page_bytes >= _INDEX_BYTES:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE IF NOT EXISTS filler (content BLOB)")
+        connection.execute("INSERT INTO filler VALUES (zeroblob(?))", (_INDEX_BYTES,))
+        connection.execute("DROP TABLE filler")
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+
+
+def found_volume(present: Dataset, name: str, uuid: str, *, is_reachable: bool) -> Found:
+    return Found(
+        dataset=present.name,
+        name=name,
+        uuid=uuid,
+        path=present.value("mountpoint") or "",
+        is_mounted=present.value("mounted") == "yes",
+        is_reachable=is_reachable,
+        quota_bytes=present.number("quota"),
+        used_bytes=present.number("used") or 0,
+    )
