@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from bench.disk import MEMORY_FILE_SYSTEMS, file_system, machine
 from bench.settings import Settings
 from zfsstore.cli.values import parse_size
 
+Say = Callable[[str], None]
 PARTS: Final = ("stores", "index", "http")
 _EPILOG: Final = """\
 Each number is the median of several rounds; what is compared runs in the same round, in an
@@ -32,6 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="64 MiB and fewer rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="put the tables into FILE, between its marks <!-- bench: FILE SYSTEM --> and "
+        "<!-- end -->",
+    )
     parser.add_argument(
         "--dir",
         type=Path,
@@ -86,57 +95,77 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     settings.directory.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="run-", dir=settings.directory))
+    told: list[str] = []
     try:
-        results = _measure(args.only or PARTS, settings, root)
+        results = _measure(args.only or PARTS, settings, root, told)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+    if args.record:
+        record(args.record, kind, told)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def _measure(parts: Sequence[str], settings: Settings, root: Path) -> dict[str, Any]:
+def record(document: Path, file_system_kind: str, told: Sequence[str]) -> None:
+    """Replace what stands between the marks for this kind of file system.
+
+    Raises:
+        ValueError: the document has no such marks.
+    """
+    text = document.read_text(encoding="utf-8")
+    mark, end = f"<!-- bench: {file_system_kind} -->\n", "<!-- end -->"
+    start = text.index(mark) + len(mark)
+    stop = text.index(end, start)
+    tables = "\n\n".join(told)
+    document.write_text(f"{text[:start]}\n{tables}\n\n{text[stop:]}", encoding="utf-8")
+
+
+def _measure(
+    parts: Sequence[str], settings: Settings, root: Path, told: list[str]
+) -> dict[str, Any]:
+    def say(text: str) -> None:
+        print(f"{text}\n", flush=True)
+        told.append(text)
+
     about = machine(settings.directory)
     results: dict[str, Any] = {"machine": about, "quick": settings.is_quick}
-    _say(
+    say(
         f"{about['cores']} cores ({about['processor']}), "
         f"{about['memory_bytes'] / (1 << 30):.0f} GiB, {about['file_system']}, "
-        f"{about['kernel']}, Python {about['python']}; {settings.rounds} rounds"
+        f"{about['kernel']}, Python {about['python']}; {settings.rounds} rounds, "
+        f"{date.today().isoformat()}"
     )
     for part in parts:
         (root / part).mkdir()
-        results[part] = _MEASURES[part](settings, root / part)
+        results[part] = _MEASURES[part](settings, root / part, say)
     return results
 
 
-def _stores(settings: Settings, root: Path) -> dict[str, Any]:
+def _stores(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
     from bench.stores import measure_stores
 
-    return measure_stores(settings, root, _say)
+    return measure_stores(settings, root, say)
 
 
-def _index(settings: Settings, root: Path) -> dict[str, Any]:
+def _index(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
     from bench.index import measure_index
 
-    return measure_index(settings, root, _say)
+    return measure_index(settings, root, say)
 
 
-def _http(settings: Settings, root: Path) -> dict[str, Any]:
+def _http(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
     from bench.web import measure_http
 
-    return measure_http(settings, root, _say)
+    return measure_http(settings, root, say)
 
 
-_MEASURES: dict[str, Callable[[Settings, Path], dict[str, Any]]] = {
+_MEASURES: Final[dict[str, Callable[[Settings, Path, Say], dict[str, Any]]]] = {
     "stores": _stores,
     "index": _index,
     "http": _http,
 }
-
-
-def _say(text: str) -> None:
-    print(f"{text}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,9 @@ def test_memory_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_small_run_of_the_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = tmp_path / "report.json"
+    report, page = tmp_path / "report.json", tmp_path / "page.md"
+    kind = file_system(tmp_path).kind
+    page.write_text(f"before\n<!-- bench: {kind} -->\nold numbers\n<!-- end -->\nafter\n")
     arguments = [
         "--quick",
         "--rounds",
@@ -122,6 +124,7 @@ def test_a_small_run_of_the_stores(tmp_path: Path, capsys: pytest.CaptureFixture
         [
             *(*arguments, "--only", "stores", "--allow-memory"),
             *("--dir", str(tmp_path / "disk"), "--json", str(report)),
+            *("--record", str(page)),
         ]
     )
 
@@ -136,6 +139,11 @@ def test_a_small_run_of_the_stores(tmp_path: Path, capsys: pytest.CaptureFixture
     assert 16 == len(results["targets"])
     assert "ZFSStorage, directory" in capsys.readouterr().out
     assert [] == os.listdir(tmp_path / "disk")
+    recorded = page.read_text()
+    assert "ZFSStorage, directory" in recorded
+    assert "old numbers" not in recorded
+    assert recorded.startswith("before\n<!-- bench: ")
+    assert recorded.endswith("\n\n<!-- end -->\nafter\n")
 
 
 def test_the_raw_server_is_measured_through_http(tmp_path: Path, pool: Pool) -> None:
