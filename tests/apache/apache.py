@@ -104,6 +104,10 @@ class Apache:
         self._process.wait(30)
         self._process = None
 
+    def kill_workers(self) -> None:
+        """Kill -9 every process of the server but the first, which starts new ones."""
+        kill_children(self._process)
+
     def log(self) -> str:
         """Return what Apache and the application wrote to the error log."""
         path = self.folder / "error.log"
@@ -134,3 +138,12 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Callable[[],
             process.kill()
             raise RuntimeError(f"the server did not start:\n{log()}")
         time.sleep(0.05)
+
+
+def kill_children(process: subprocess.Popen[bytes] | None) -> None:
+    """Kill -9 every child of *process*."""
+    assert process is not None, "the server does not run"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children, "the server has no workers"
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)

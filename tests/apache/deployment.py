@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.apache.apache import Apache, free_port, give, unprivileged_user, wait_for_port
+from tests.apache.apache import (
+    Apache,
+    free_port,
+    give,
+    kill_children,
+    unprivileged_user,
+    wait_for_port,
+)
 from tests.packaging.building import (
     ROOT,
     build_egg,
@@ -80,6 +87,7 @@ class Server(Protocol):
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
+    def kill_workers(self) -> None: ...
     def log(self) -> str: ...
 
 
@@ -115,6 +123,10 @@ class OwnServer:
             self._process.wait(40)
             self._process = None
 
+    def kill_workers(self) -> None:
+        """Kill -9 every process of the server but the first, which starts new ones."""
+        kill_children(self._process)
+
     def log(self) -> str:
         return (self._folder / "server.log").read_text(errors="replace")
 
@@ -149,29 +161,40 @@ class Deployment:
     def wait_until_ready(self) -> None:
         """Return when the application answers: Apache's processes load it after they listen."""
         deadline = time.monotonic() + 60
-        while self.request("GET", "/cdmi/", user=None).status != 401:
+        while not self._is_ready():
             assert time.monotonic() < deadline, self.server.log()
             time.sleep(0.1)
 
+    def _is_ready(self) -> bool:
+        try:
+            return self.request("GET", "/cdmi/", user=None).status == 401
+        except (OSError, http.client.HTTPException):  # a worker was just killed
+            return False
+
     def provision(self) -> None:
         """Register newstore, make a user whose data goes there, and a container."""
+        self.register()
+        name, _, password = ALICE.partition(":")
+        user = {"policy": "newstore", "password": password}
+        self.succeed(f"/cdmi/system_configuration/users/{name}", self.administrator(), user)
+        self.succeed("/cdmi/box/", ALICE)
+
+    def register(self, **args: object) -> None:
+        """Register newstore, or register it anew with other arguments."""
         module = {
             "module": "newstore.newstore.NewStorage",
             "label": "New Storage Module",
-            "args": {"storage_dir": str(self.store)},
+            "args": {"storage_dir": str(self.store), **args},
         }
-        name, _, password = ALICE.partition(":")
-        user = {"policy": "newstore", "password": password}
-        configuration = "/cdmi/system_configuration"
-        self.succeed(f"{configuration}/vendor_modules/newstore", self.administrator(), module)
-        self.succeed(f"{configuration}/users/{name}", self.administrator(), user)
-        self.succeed("/cdmi/box/", ALICE)
+        path = "/cdmi/system_configuration/vendor_modules/newstore"
+        assert 204 == self.succeed(path, self.administrator(), module).status
 
-    def succeed(self, path: str, user: str, body: object = None) -> None:
+    def succeed(self, path: str, user: str, body: object = None) -> Answer:
         """PUT JSON, or nothing, and insist on success."""
         content = b"" if body is None else json.dumps(body).encode()
         answer = self.request("PUT", path, user=user, body=content)
         assert answer.status // 100 == 2, f"{path}: {answer}\n{self.server.log()}"
+        return answer
 
     def administrator(self) -> str:
         password = (self._data / "administrator.password").read_text().strip()

@@ -109,11 +109,32 @@ def test_truncated_upload_leaves_nothing(
     assert 404 == deployment.request("GET", target, user=ALICE).status
 
 
+def test_changed_arguments_take_effect_in_every_process_at_once(deployment: Deployment) -> None:
+    deployment.register(reserve_bytes=1 << 60)
+    full = [deployment.request("PUT", url("kept free"), user=ALICE, body=b"x") for _ in range(20)]
+    deployment.register(reserve_bytes=0)
+    fits = [deployment.request("PUT", url("kept free"), user=ALICE, body=b"x") for _ in range(20)]
+    assert {507} == {answer.status for answer in full}
+    assert {201, 204} == {answer.status for answer in fits}
+
+
 def test_unwanted_users_are_refused(deployment: Deployment) -> None:
     for user in (None, "alice:wrong", "nobody:nothing"):
         answer = deployment.request("GET", "/cdmi/box/", user=user)
         assert 401 == answer.status
         assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+def test_upload_into_killed_workers_leaves_no_object(deployment: Deployment) -> None:
+    before = stored_files(deployment)
+    head = f"PUT {url('killed')} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(ALICE)}\r\n"
+    with deployment.connect() as client:
+        client.sendall(head.encode() + b"Content-Length: 1000000\r\n\r\n" + b"x" * 300_000)
+        wait_until(lambda: stored_files(deployment) != before, "the upload begins")
+        deployment.server.kill_workers()
+    deployment.wait_until_ready()
+    assert 404 == deployment.request("GET", url("killed"), user=ALICE).status
+    assert all(path.name.startswith(".tmp-") for path in stored_files(deployment) - before)
 
 
 def test_restart_keeps_everything(deployment: Deployment) -> None:
