@@ -17,14 +17,18 @@ in docs/modules.md. Whether acknowledged data survives a power cut cannot be tes
 
 from modules.conformance.rule import Rule, rules_of
 from modules.conformance.runner import Report, RuleResult, check_module, format_report
+from modules.conformance.scale import FULL, QUICK, Scale
 from modules.conformance.spec import ModuleSpec
 from modules.conformance.suite import StorageModuleSuite
 
 __all__ = [
+    "FULL",
+    "QUICK",
     "ModuleSpec",
     "Report",
     "Rule",
     "RuleResult",
+    "Scale",
     "StorageModuleSuite",
     "check_module",
     "format_report",

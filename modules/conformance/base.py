@@ -8,15 +8,14 @@ import shutil
 import tempfile
 import unittest
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from modules import StorageModule
 from modules.conformance.observe import files_below
+from modules.conformance.scale import FULL, Scale
 from modules.conformance.spec import ModuleSpec
 from modules.conformance.store import Store
 from modules.streams import ReadStream
-
-MIB: Final = 1024 * 1024
 
 if TYPE_CHECKING:
     _Case = unittest.TestCase
@@ -36,10 +35,8 @@ class SuiteBase(_Case):
     exclusive: ClassVar[bool] = True
     """True: the store is the suite's alone, so that it may be swept and its files compared."""
 
-    large_bytes: ClassVar[int] = 100 * MIB
-    operations: ClassVar[int] = 1000
-    threads: ClassVar[int] = 16
-    processes: ClassVar[int] = 4
+    scale: ClassVar[Scale] = FULL
+    """How large is large, and how many are many."""
 
     store: ClassVar[Store]
     shared: ClassVar[dict[str, str]]  # module_data of objects that several rules read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unittest
 from collections.abc import Callable
@@ -90,12 +91,12 @@ class FailedPutRules(SuiteBase):
         def look() -> None:
             for path in (self.store.stored() or frozenset()) - before:
                 candidate = rename(path)
-                if self.store.module.available(self.store.context(), candidate):
-                    seen.append(candidate)
+                with contextlib.suppress(Exception):  # available.malformed has it
+                    if self.store.module.available(self.store.context(), candidate):
+                        seen.append(candidate)
 
         source = Source("pause", _SIZE, pause_at=_HALF, pause=look)
-        context = self.store.context(content_length=_SIZE)
-        self.store.remember(self.store.module.put(context, source))
+        self.store.remember(self.store.module.put(self.store.context(), source))
         self.require(
             not seen,
             f"half-way through a put, available({', '.join(map(repr, seen))}) was True already: "

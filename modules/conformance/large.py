@@ -12,7 +12,6 @@ from modules.conformance.store import Store
 
 _SEED: Final = "large"
 _BLOCK: Final = 1024 * 1024
-_LIMIT_BYTES: Final = 32 * _BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +22,9 @@ class LargeObject:
         difference: None when it came back, else what went wrong.
         put_peak_bytes: most that was allocated at once during ``put``.
         get_peak_bytes: the same while it was read in blocks of 1 MiB.
-        limit_bytes: how much is accepted: 32 MiB, or half of a smaller object.
     """
 
     size: int
-    limit_bytes: int
     difference: str | None = None
     put_peak_bytes: int = 0
     get_peak_bytes: int = 0
@@ -35,7 +32,6 @@ class LargeObject:
     @classmethod
     def measure(cls, store: Store, size: int) -> LargeObject:
         """Store an object of *size* bytes, read it back, delete it."""
-        limit = min(_LIMIT_BYTES, size // 2)
         try:
             with traced_memory() as memory:
                 module_data = store.put(_SEED, size)
@@ -45,8 +41,8 @@ class LargeObject:
                 get_peak = memory.peak_bytes
             store.delete(module_data)
         except Exception as error:  # whatever the module raises is the answer to put.large
-            return cls(size, limit, f"{type(error).__name__}: {error}")
-        return cls(size, limit, difference, put_peak, get_peak)
+            return cls(size, f"{type(error).__name__}: {error}")
+        return cls(size, difference, put_peak, get_peak)
 
 
 def _read_back(store: Store, module_data: str, size: int) -> str | None:

@@ -39,20 +39,20 @@ class ParallelRules(SuiteBase):
 
     growth: Growth | None = None
 
-    @rule("threads.parallel", "one instance serves 16 threads at once")
+    @rule("threads.parallel", "one instance serves many threads at once")
     def test_threads_parallel(self) -> None:
         failures: list[str] = []
-        barrier = threading.Barrier(self.threads)
+        barrier = threading.Barrier(self.scale.threads)
         threads = [
             threading.Thread(target=self._thread, args=(number, barrier, failures))
-            for number in range(self.threads)
+            for number in range(self.scale.threads)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         self.require(
-            not failures, f"{len(failures)} of {self.threads} threads failed: {failures[:1]}"
+            not failures, f"{len(failures)} of {self.scale.threads} threads failed: {failures[:1]}"
         )
 
     def _thread(self, number: int, barrier: threading.Barrier, failures: list[str]) -> None:
@@ -74,13 +74,13 @@ class ParallelRules(SuiteBase):
             failures.append(f"{type(error).__name__}: {error}")
             barrier.abort()
 
-    @rule("processes.parallel", "4 processes share the store, each with an instance of its own")
+    @rule("processes.parallel", "processes share the store, each with an instance of its own")
     def test_processes_parallel(self) -> None:
         mine = [(self.put(f"parent {number}", _SIZE), f"parent {number}") for number in range(2)]
         context = self.store.context_data()
         with contextlib.ExitStack() as stack:
             workers = []
-            for _ in range(self.processes):
+            for _ in range(self.scale.processes):
                 workers.append(Worker(self.store.spec, context))
                 stack.callback(workers[-1].close)
             for worker in workers:
@@ -130,7 +130,7 @@ class ParallelRules(SuiteBase):
                 "an object that another process deleted is still available",
             )
 
-    @rule("growth.descriptors", "1,000 operations leave no descriptor open")
+    @rule("growth.descriptors", "a thousand operations leave no descriptor open")
     def test_growth_descriptors(self) -> None:
         growth = self._grow()
         if growth.descriptors is None:
@@ -142,7 +142,7 @@ class ParallelRules(SuiteBase):
             "descriptors were left open; close what is opened, on errors too",
         )
 
-    @rule("growth.memory", "1,000 operations leave no memory allocated")
+    @rule("growth.memory", "a thousand operations leave no memory allocated")
     def test_growth_memory(self) -> None:
         growth = self._grow()
         limit = growth.rounds // 2 * _GROWTH_PER_ROUND
@@ -156,7 +156,7 @@ class ParallelRules(SuiteBase):
         """Return what grew; measured once for both rules."""
         suite = type(self)
         if suite.growth is None:
-            suite.growth = self._measure(max(self.operations // _OPERATIONS_PER_ROUND, 20))
+            suite.growth = self._measure(max(self.scale.operations // _OPERATIONS_PER_ROUND, 20))
         return suite.growth
 
     def _measure(self, rounds: int) -> Growth:

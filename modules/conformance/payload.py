@@ -123,9 +123,10 @@ def read_exactly(stream: _Reads, size: int) -> bytes:
 
 def first_difference(expected: bytes, found: bytes) -> str:
     """Return how two byte strings differ, for a reader who cannot look at a megabyte."""
+    if expected == found:
+        return "they are equal"
     if len(expected) != len(found):
         return f"{len(found)} bytes came back instead of {len(expected)}"
-    for position, (a, b) in enumerate(zip(expected, found, strict=True)):
-        if a != b:
-            return f"byte {position} is {b:#04x} instead of {a:#04x}"
-    return "they are equal"
+    pairs = enumerate(zip(expected, found, strict=True))
+    position, (a, b) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    return f"byte {position} is {b:#04x} instead of {a:#04x}"

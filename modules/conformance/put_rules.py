@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any, Final
 
-from modules.conformance.base import MIB, SuiteBase
+from modules.conformance.base import SuiteBase
 from modules.conformance.large import LargeObject
 from modules.conformance.payload import Source, first_difference, pattern, read_exactly
 from modules.conformance.rule import rule
+from modules.conformance.scale import MIB
 
 MAX_MODULE_DATA: Final = 4096
 _KIB64: Final = 64 * 1024
@@ -69,7 +70,7 @@ class PutRules(SuiteBase):
         for size in (MIB - 1, MIB, MIB + 1):
             self._round_trip(size)
 
-    @rule("put.large", "a large object (100 MiB) comes back")
+    @rule("put.large", "a large object comes back")
     def test_put_large(self) -> None:
         self.require(self.large_object().difference is None, str(self.large_object().difference))
 
@@ -77,9 +78,9 @@ class PutRules(SuiteBase):
     def test_put_bounded_memory(self) -> None:
         large = self.large_object()
         self.require(
-            large.put_peak_bytes <= large.limit_bytes,
+            large.put_peak_bytes <= self.scale.memory_bytes,
             f"put of {large.size} bytes allocated {large.put_peak_bytes} bytes at once (limit "
-            f"{large.limit_bytes}): read and write in blocks",
+            f"{self.scale.memory_bytes}): read and write in blocks",
         )
 
     @rule("put.binary", "every byte value comes back as it was")
@@ -94,7 +95,7 @@ class PutRules(SuiteBase):
 
     @rule("put.short-reads", "a stream may return fewer bytes than asked at any time")
     def test_put_short_reads(self) -> None:
-        size = 10_000
+        size = 5_000
         for max_read in (1, 997):
             source = Source("short", size, max_read=max_read)
             context = self.store.context(content_length=size)
@@ -128,7 +129,7 @@ class PutRules(SuiteBase):
         """Return what became of the large object; it is stored once for all rules."""
         suite = type(self)
         if suite.large is None:
-            suite.large = LargeObject.measure(self.store, self.large_bytes)
+            suite.large = LargeObject.measure(self.store, self.scale.large_bytes)
         if suite.large.difference is not None and "put_large" not in self.id():
             self.skipTest("the large object did not come back, see put.large")
         return suite.large

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from modules.conformance.base import MIB
 from modules.conformance.rule import Rule, rules_of
+from modules.conformance.scale import FULL, Scale
 from modules.conformance.spec import ModuleSpec
 from modules.conformance.suite import StorageModuleSuite
 from modules.errors import InvalidArgument
@@ -35,6 +35,7 @@ class Report:
 
     module: str
     results: tuple[RuleResult, ...]
+    scale: Scale = FULL
 
     @property
     def ok(self) -> bool:
@@ -54,6 +55,7 @@ class Report:
             "passed": self.count("passed"),
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),
+            "scale": asdict(self.scale),
             "rules": [asdict(result) for result in self.results],
         }
 
@@ -65,8 +67,7 @@ def check_module(
     *,
     inner: Mapping[str, ModuleSpec] | None = None,
     rules: Collection[str] | None = None,
-    large_bytes: int = 100 * MIB,
-    operations: int = 1000,
+    scale: Scale = FULL,
     exclusive: bool = False,
 ) -> Report:
     """Run the suite on a module as an administrator would configure it.
@@ -80,7 +81,7 @@ def check_module(
         python_path: absolute paths of folders, eggs or wheels to import it from, searched first.
         inner: for a wrapper: the modules that it finds through ``getModule``.
         rules: ids of the rules to run; all when None.
-        large_bytes, operations: how large "large" is, and how many operations "many" are.
+        scale: how large is large, and how many are many.
         exclusive: the store holds nothing else, so that a module without volumes may be swept.
 
     Raises:
@@ -101,13 +102,12 @@ def check_module(
             return paths
 
     CheckedModule.exclusive = exclusive
-    CheckedModule.large_bytes = large_bytes
-    CheckedModule.operations = operations
+    CheckedModule.scale = scale
     chosen = _chosen(rules_of(CheckedModule), rules)
     tests = unittest.TestSuite(CheckedModule(rule.method) for rule in chosen)
     result = _Result()
     tests.run(result)
-    return Report(name, tuple(result.report(rule) for rule in chosen))
+    return Report(name, tuple(result.report(rule) for rule in chosen), scale)
 
 
 def format_report(report: Report) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from modules.conformance.base import MIB, SuiteBase
+from modules.conformance.base import SuiteBase
 from modules.conformance.payload import pattern, read_exactly
 from modules.conformance.rule import rule
+from modules.conformance.scale import MIB
 from modules.errors import InvalidName, NotFound, StorageError, VolumeExists, VolumeNotFound
 from modules.extensions import SupportsVolumes
 from modules.volumes import (

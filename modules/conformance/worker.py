@@ -110,7 +110,7 @@ class _Server:
         return module_data
 
     def _check(self, module_data: str, seed: str, size: int) -> None:
-        if self._module.available(self._context, module_data) is not True:
+        if not self._module.available(self._context, module_data):
             raise AssertionError(f"available does not know {module_data!r}")
         with contextlib.closing(self._module.get_read_stream(self._context, module_data)) as stream:
             found = read_exactly(stream, size + 1)

@@ -1,0 +1,62 @@
+"""The suite itself is proven here: each wrong module is caught by the rule it breaks, and no other.
+
+A rule without a wrong module would be a rule that may catch nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from modules import StorageModule
+from modules.conformance import QUICK, StorageModuleSuite, check_module, rules_of
+from tests.conformance.wrong_modules import (
+    description,
+    identity,
+    optional,
+    parallel,
+    put,
+    read,
+    volumes,
+)
+
+SCALE = replace(QUICK, operations=250, threads=4, processes=1)
+
+FILES: list[ModuleType] = [put, read, identity, description, parallel, optional, volumes]
+WRONG: list[type[StorageModule]] = [
+    candidate
+    for file in FILES
+    for candidate in vars(file).values()
+    if isinstance(candidate, type) and "breaks" in vars(candidate)
+]
+
+
+@pytest.fixture
+def fast_directory() -> Iterator[str]:
+    """Give a directory in memory, where there is one: these tests are about rules, not disks."""
+    memory = Path("/dev/shm")
+    place = str(memory) if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place, prefix="wrong-") as directory:
+        yield directory
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.breaks}-{wrong.__name__}")
+def test_wrong_module_breaks_its_rule_and_no_other(
+    wrong: type[StorageModule], fast_directory: str
+) -> None:
+    name = f"{wrong.__module__}.{wrong.__qualname__}"
+    report = check_module(name, {"storage_dir": fast_directory}, scale=SCALE)
+    failed = {result.rule: result.reason for result in report.results if result.outcome == "failed"}
+    assert {vars(wrong)["breaks"]} == set(failed), failed
+    assert all(failed.values())
+
+
+def test_every_rule_has_a_wrong_module() -> None:
+    rules = {rule.id for rule in rules_of(StorageModuleSuite)}
+    assert rules == {vars(wrong)["breaks"] for wrong in WRONG}
