@@ -68,6 +68,12 @@ class AccountAdministration:
                 subject=name,
                 hint="delete its buckets first, or create another tenant",
             )
+        if present is not None and present.quota_bytes is not None and quota_bytes is None:
+            raise InvalidArgument(
+                f"quota_bytes of tenant {name!r} can be changed, but not taken away",
+                field="quota_bytes",
+                hint="set it to as many bytes as the pool has",
+            )
         wanted = Tenant(name, policy, check_quota(quota_bytes))
         if present != wanted:
             self._write_tenant(wanted)
@@ -296,5 +302,5 @@ def _ensure_volume(volumes: VolumeBackend, tenant: Tenant) -> None:
             volume = _find_volume(volumes, tenant.name)
     if volume is None:
         raise VolumeNotFound("it vanished again", operation="create volume", subject=tenant.name)
-    if volume.get("size_bytes") != tenant.quota_bytes:
+    if tenant.quota_bytes is not None and volume.get("size_bytes") != tenant.quota_bytes:
         volumes.patch_volume(volume["uuid"], size_bytes=tenant.quota_bytes)

@@ -36,6 +36,7 @@ from modules.errors import (
     VolumeExists,
     VolumeNotFound,
 )
+from zfsstore.zfs.errors import QuotaBelowUsage
 
 
 class PreconditionFailed(Conflict):
@@ -105,6 +106,7 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         InvalidName: 400,
         InvalidModuleData: 500,  # the host's own record is wrong, never the client's input
         ModuleRejected: 400,
+        QuotaBelowUsage: 400,
         TooLarge: 413,
         LengthRequired: 411,
         RangeNotSatisfiable: 416,

@@ -102,10 +102,15 @@ class ModuleRegistry:
 
         Raises:
             ModuleLoadError: it cannot be loaded.
-            CodeChanged: an entry of its python-path holds other code than this process runs.
+            CodeChanged: an entry of its python-path holds other code than the server runs.
         """
         with self._lock:
-            digests = self._accept_code(candidate, recorded=None)
+            if self._catalog.revision() != self._revision:
+                self._read_catalog(is_start=False)
+            recorded: dict[str, str] = {}
+            for module in self._configured.values():
+                recorded.update(module.code_digests)
+            digests = self._accept_code(candidate, recorded=recorded)
             path = (*candidate.python_path, *self._python_path)
             return load_module(candidate.module, candidate.args, python_path=path), digests
 
