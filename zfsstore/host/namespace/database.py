@@ -38,6 +38,10 @@ _FULL_BYTES: Final = 1024 * 1024
 _SCHEMA_LOCK: Final = 0x7A66_7373_746F_7265  # "zfsstore", an advisory lock's number
 
 
+Identity = tuple[int, int]
+"""Device and inode of a state directory."""
+
+
 class Database(ABC):
     """One database: how to connect, what its errors mean, and its SQL.
 
@@ -128,10 +132,16 @@ class _SqliteDatabase(Database):
 
 
 class VolumeDatabase(_SqliteDatabase):
-    """The index inside a volume: ``index.db`` in its state directory, for one bucket."""
+    """The index inside a volume: ``index.db`` in its state directory, for one bucket.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        identity: what *directory* was when the volume was looked up. Connections are opened as
+            they are needed; one that finds another volume under the same path fails.
+    """
+
+    def __init__(self, directory: Path, identity: Identity | None = None) -> None:
         self.directory = directory
+        self._identity = identity or directory_identity(directory)
         self.name = f"{directory / DATABASE_NAME}.db"
 
     def prepare(self) -> None:
@@ -148,9 +158,18 @@ class VolumeDatabase(_SqliteDatabase):
 
     def connect(self) -> sqlite3.Connection:
         try:
-            return state.open_database(self.directory, DATABASE_NAME)
+            connection = state.open_database(self.directory, DATABASE_NAME)
         except sqlite3.Error as error:
             raise self.translate(error, "open index") from error
+        if directory_identity(self.directory) != self._identity:
+            connection.close()
+            raise Unavailable(
+                "another volume has taken its place",
+                operation="open index",
+                subject=self.name,
+                hint="try again",
+            )
+        return connection
 
     def should_retry(self, error: Exception) -> bool:
         is_full = isinstance(error, sqlite3.Error) and state.is_lack_of_space(error)
@@ -283,6 +302,24 @@ class SharedPostgresqlDatabase(Database):
         elif isinstance(error, self._driver.OperationalError):
             kind = Unavailable
         return kind(str(error).strip(), operation=operation, subject=self.name)
+
+
+def directory_identity(directory: Path) -> Identity:
+    """Return what a directory is, whatever its path.
+
+    Raises:
+        Unavailable: it is not there.
+    """
+    try:
+        status = os.stat(directory)
+    except OSError as error:
+        raise Unavailable(
+            error.strerror or str(error),
+            operation="open index",
+            subject=str(directory),
+            hint="is the volume mounted?",
+        ) from error
+    return status.st_dev, status.st_ino
 
 
 def open_shared(database_url: str) -> Database:

@@ -19,12 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from modules.errors import Unavailable
-from zfsstore.host.namespace.database import Database, VolumeDatabase, open_shared
+from zfsstore.host.namespace.database import (
+    Database,
+    Identity,
+    VolumeDatabase,
+    directory_identity,
+    open_shared,
+)
 from zfsstore.host.namespace.index import Index, Store
 
-Identity = tuple[int, int]
-"""Device and inode of a state directory: the same for a volume whatever path leads to it."""
+_Key = tuple[str, Identity]
+"""A state directory by path and by what it is: another volume may take over the path."""
 
 _abandoned: Final[list[object]] = []
 """Connections that a fork copied. Closing them here would drop the parent's file locks."""
@@ -65,7 +70,7 @@ class Indexes:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[Identity, _Entry] = OrderedDict()
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._shared = _Entry()
 
     @contextmanager
@@ -78,11 +83,11 @@ class Indexes:
         Raises:
             Unavailable: the directory is not there.
         """
-        identity = _identity(state_dir)
-        entry = self._use(identity)
+        key = _key(state_dir)
+        entry = self._use(key)
         entry.label = label
         try:
-            yield Index(self._opened(entry, lambda: VolumeDatabase(state_dir)))
+            yield Index(self._opened(entry, lambda: VolumeDatabase(state_dir, key[1])))
         finally:
             self._release(entry)
 
@@ -94,10 +99,10 @@ class Indexes:
     def leases(self) -> Iterator[tuple[str, Index]]:
         """Yield label and index of every open volume, one after the other; for upkeep."""
         with self._lock:
-            identities = list(self._entries)
-        for identity in identities:
+            keys = list(self._entries)
+        for key in keys:
             with self._lock:
-                entry = self._entries.get(identity)
+                entry = self._entries.get(key)
                 if entry is None or entry.store is None:
                     continue
                 entry.users += 1
@@ -122,27 +127,27 @@ class Indexes:
     def is_open(self, state_dir: Path) -> bool:
         """Return whether the index of this volume is open in this process."""
         with self._lock:
-            return _identity(state_dir) in self._entries
+            return _key(state_dir) in self._entries
 
     def close_idle(self, idle_s: float = 0.0) -> int:
         """Close what nobody has used for *idle_s* seconds; return how many that were."""
         limit = self._clock() - idle_s
         with self._lock:
             idle = [k for k, e in self._entries.items() if not e.users and e.used_at <= limit]
-            entries = [self._entries.pop(identity) for identity in idle]
+            entries = [self._entries.pop(key) for key in idle]
         _close(entries)
         return len(entries)
 
     def close_volume(self, state_dir: Path) -> bool:
         """Close one volume's index; return False when it is in use just now."""
-        identity = _identity(state_dir)
+        key = _key(state_dir)
         with self._lock:
-            entry = self._entries.get(identity)
+            entry = self._entries.get(key)
             if entry is None:
                 return True
             if entry.users:
                 return False
-            del self._entries[identity]
+            del self._entries[key]
         _close([entry])
         return True
 
@@ -154,13 +159,13 @@ class Indexes:
             self._shared = _Entry()
         _close(entries)
 
-    def _use(self, identity: Identity) -> _Entry:
+    def _use(self, key: _Key) -> _Entry:
         with self._lock:
-            entry = self._entries.get(identity)
+            entry = self._entries.get(key)
             if entry is None:
-                entry = self._entries[identity] = _Entry()
+                entry = self._entries[key] = _Entry()
             else:
-                self._entries.move_to_end(identity)
+                self._entries.move_to_end(key)
             entry.users += 1
         return entry
 
@@ -205,17 +210,8 @@ def _reset_all() -> None:
 os.register_at_fork(after_in_child=_reset_all)
 
 
-def _identity(state_dir: Path) -> Identity:
-    try:
-        status = os.stat(state_dir)
-    except OSError as error:
-        raise Unavailable(
-            error.strerror or str(error),
-            operation="open index",
-            subject=str(state_dir),
-            hint="is the volume mounted?",
-        ) from error
-    return status.st_dev, status.st_ino
+def _key(state_dir: Path) -> _Key:
+    return str(state_dir), directory_identity(state_dir)
 
 
 def _close(entries: list[_Entry]) -> None:
