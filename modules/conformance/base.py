@@ -39,6 +39,7 @@ class SuiteBase(_Case):
     """How large is large, and how many are many."""
 
     store: ClassVar[Store]
+    notes: str = ""
     shared: ClassVar[dict[str, str]]  # module_data of objects that several rules read
 
     @classmethod
@@ -96,6 +97,10 @@ class SuiteBase(_Case):
         """Fail with *reason* unless *condition* holds."""
         if not condition:
             raise self.failureException(reason)
+
+    def note(self, text: str) -> None:
+        """Say what was looked at; a report shows it beside the rule that passed."""
+        self.notes = text
 
     def broken(self, reason: str, error: BaseException) -> NoReturn:
         """Fail because the module raised what it must not."""

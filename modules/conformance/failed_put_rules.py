@@ -97,6 +97,7 @@ class FailedPutRules(SuiteBase):
 
         source = Source("pause", _SIZE, pause_at=_HALF, pause=look)
         self.store.remember(self.store.module.put(self.store.context(), source))
+        self.note("looked at its files half-way through a put")
         self.require(
             not seen,
             f"half-way through a put, available({', '.join(map(repr, seen))}) was True already: "
@@ -121,11 +122,14 @@ class FailedPutRules(SuiteBase):
         before = self.store.stored()
         self.put("visible")
         sees_files = before is not None and self.store.stored() != before
-        if not sees_files and self._unreferenced() is None:
+        sweeps = self._unreferenced() is not None
+        if not sees_files and not sweeps:
             self.skipTest(
                 "what the module keeps cannot be seen from here: override storage_paths or "
                 "stored_files, or offer sweep"
             )
+        ways = ["its files"] * sees_files + ["its own sweep"] * sweeps
+        self.note(f"looked at {' and '.join(ways)}")
 
     def _everything(self) -> frozenset[str]:
         """Return a name for all that is stored, by its files and by the module's own sweep."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ from modules.errors import StorageError
 
 _SIZE: Final = 4096
 _ROUNDS: Final = 4
+_DEADLINE_S: Final = 120
 _OPERATIONS_PER_ROUND: Final = 5
 _GROWTH_PER_ROUND: Final = 64
 """Bytes; a module that remembers one short string for each object exceeds it."""
@@ -44,13 +46,16 @@ class ParallelRules(SuiteBase):
         failures: list[str] = []
         barrier = threading.Barrier(self.scale.threads)
         threads = [
-            threading.Thread(target=self._thread, args=(number, barrier, failures))
+            threading.Thread(target=self._thread, args=(number, barrier, failures), daemon=True)
             for number in range(self.scale.threads)
         ]
+        deadline = time.monotonic() + _DEADLINE_S
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(max(deadline - time.monotonic(), 0))
+        stuck = sum(thread.is_alive() for thread in threads)
+        self.require(not stuck, f"{stuck} threads are stuck after {_DEADLINE_S} s; a deadlock?")
         self.require(
             not failures, f"{len(failures)} of {self.scale.threads} threads failed: {failures[:1]}"
         )

@@ -21,7 +21,11 @@ _OWN_DIRECTORY: Final = os.path.dirname(__file__)
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What became of one rule; ``reason`` says why it failed or was skipped, "" if it passed."""
+    """What became of one rule.
+
+    Attributes:
+        reason: why it failed or was skipped; if it passed, what was looked at, or "".
+    """
 
     rule: str
     title: str
@@ -154,7 +158,7 @@ class _Result(unittest.TestResult):
         self._setup_failure = ""
 
     def addSuccess(self, test: unittest.TestCase) -> None:
-        self._outcomes.setdefault(_method(test), ("passed", ""))
+        self._outcomes.setdefault(_method(test), ("passed", getattr(test, "notes", "")))
 
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         self._outcomes[_method(test)] = ("failed", str(err[1]))

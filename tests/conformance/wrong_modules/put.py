@@ -230,7 +230,7 @@ class IgnoresTooFew(SimpleStorage):
         try:
             return super().put(context, _Rewindable.of(stream))
         except TruncatedStream as error:
-            if error.received_bytes > error.expected_bytes:
+            if error.received_bytes > (error.expected_bytes or 0):
                 raise
             return super().put({}, io.BytesIO(_Rewindable.last))
 
