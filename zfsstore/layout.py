@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from modules.durable import TEMPORARY_PREFIX, durable_file, fsync_directory, make_directories
+from modules.durable import TEMPORARY_PREFIX, durable_file, fsync_directory
 from modules.errors import IntegrityError, InvalidModuleData, NotSupported
 from modules.state import create_ballast
 
@@ -110,33 +110,45 @@ def write_volume_file(path: str | Path, record: VolumeRecord) -> None:
 
 
 def create_layout(path: str | Path, *, instance: str) -> None:
-    """Create all that a volume holds but volume.json. Completes what an interrupted call left."""
-    own = os.path.join(path, OWN)
-    make_directories(own, mode=0o700)
-    state = os.path.join(path, STATE)
-    make_directories(state, mode=0o700)
-    make_directories(os.path.join(path, OBJECTS))
-    create_leaves(path, instance)
+    """Create all that a volume holds but volume.json, durable on return.
+
+    Completes what an interrupted call left. The directories are flushed together at the end:
+    they count only once volume.json is there.
+    """
+    own, objects, state = (os.path.join(path, name) for name in (OWN, OBJECTS, STATE))
+    mine = os.path.join(objects, instance)
+    for directory, mode in ((own, 0o700), (objects, 0o755), (state, 0o700), (mine, 0o755)):
+        _make_directory(directory, mode)
+    _make_leaves(mine)
     create_ballast(Path(state))
+    for written in (mine, objects, state, own, path):
+        fsync_directory(written)
 
 
 def create_leaves(path: str | Path, instance: str) -> None:
-    """Create the object directories of *instance*, durably, unless they are there.
+    """Create the object directories of *instance* in a volume, durably, unless they are there.
 
     Raises:
         FileNotFoundError: the volume is not there; nothing is created in its place.
     """
     objects = os.path.join(path, OBJECTS)
-    parent = os.path.join(objects, instance)
-    with suppress(FileExistsError):
-        os.mkdir(parent)
-        fsync_directory(objects)
+    mine = os.path.join(objects, instance)
+    _make_directory(mine, 0o755)
+    _make_leaves(mine)
+    fsync_directory(mine)
+    fsync_directory(objects)
+
+
+def _make_leaves(parent: str) -> None:
     present = set(os.listdir(parent))
     for leaf in LEAVES:
         if leaf not in present:
-            with suppress(FileExistsError):
-                os.mkdir(os.path.join(parent, leaf))
-    fsync_directory(parent)
+            _make_directory(os.path.join(parent, leaf), 0o755)
+
+
+def _make_directory(path: str, mode: int) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(path, mode)
 
 
 def new_key_domain() -> str:

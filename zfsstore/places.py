@@ -86,6 +86,7 @@ class Places:
         Raises:
             InvalidName: a malformed tenant or bucket.
         """
+        split_volume_name(name)  # the root volume has no name
         place = self._make_place(name)
         if len(self._places) >= _MAX_CACHED:
             self._places.clear()
