@@ -135,7 +135,7 @@ def _measure(
         f"{about['cores']} cores ({about['processor']}), "
         f"{about['memory_bytes'] / (1 << 30):.0f} GiB, {about['file_system']}, "
         f"{about['kernel']}, Python {about['python']}; {settings.rounds} rounds, "
-        f"{date.today().isoformat()}"
+        f"load average {about['load']:.1f} before the run, {date.today().isoformat()}"
     )
     for part in parts:
         (root / part).mkdir()

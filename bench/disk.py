@@ -61,6 +61,7 @@ def machine(folder: Path) -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "file_system": file_system(folder).kind,
         "kernel": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        "load": os.getloadavg()[0],
         "python": ".".join(map(str, sys.version_info[:3])),
     }
 

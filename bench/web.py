@@ -226,30 +226,27 @@ def _summary(times_s: Sequence[float]) -> dict[str, float]:
 
 
 def count_calls(subject: HttpSubject, pool: Pool, size_bytes: int) -> dict[str, Any]:
-    """Return how many read and write calls the server made to send one large object.
+    """Return in how many calls the server sent one large object, and whether by sendfile.
 
-    sendfile moves it in a few calls; a loop needs a read for each block. (A send on a socket is
-    not counted.)
-
-    Source: proc(5), /proc/pid/io: syscr and syscw; Linux counts sendfile in both.
+    Source: proc(5), /proc/pid/io. Linux counts what sendfile moves as read and as written, what
+    send moves not at all; so as many bytes written as the object has is sendfile.
     """
     handle = subject.put(pool.source(size_bytes), size_bytes)
-    before = _io_calls(subject.process.pid)
+    before_calls, before_written = _io_counts(subject.process.pid)
     subject.get(handle)
-    after = _io_calls(subject.process.pid)
+    calls, written = _io_counts(subject.process.pid)
     subject.delete(handle)
-    calls = after - before
     return {
         "subject": subject.name,
         "size_bytes": size_bytes,
-        "calls": calls,
-        "is_sendfile": calls < size_bytes / (1 << 20),
+        "calls": calls - before_calls,
+        "is_sendfile": written - before_written >= size_bytes,
     }
 
 
-def _io_calls(group: int) -> int:
-    """Return the read and write calls so far of all processes of a group."""
-    total = 0
+def _io_counts(group: int) -> tuple[int, int]:
+    """Return the read and write calls, and the bytes written, by all processes of a group."""
+    calls = written = 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -260,8 +257,9 @@ def _io_calls(group: int) -> int:
         except OSError:  # gone meanwhile
             continue
         counts = dict(line.split(": ") for line in lines)
-        total += int(counts["syscr"]) + int(counts["syscw"])
-    return total
+        calls += int(counts["syscr"]) + int(counts["syscw"])
+        written += int(counts["wchar"])
+    return calls, written
 
 
 def _format_latencies(latencies: Sequence[dict[str, Any]]) -> str:
