@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,12 +177,14 @@ class Client:
     def raw(self, request: bytes, *, close: bool = False, timeout_s: float = 30.0) -> bytes:
         """Send bytes on a new connection; return all that comes back until it is closed."""
         with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
-            connection.sendall(request)
-            if close:
-                connection.shutdown(socket.SHUT_WR)
             received = b""
-            while part := connection.recv(65536):
-                received += part
+            with suppress(OSError):  # the server may have answered and left already
+                connection.sendall(request)
+                if close:
+                    connection.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionResetError):
+                while part := connection.recv(65536):
+                    received += part
             return received
 
     def head_of(self, method: str, path: str, *headers: str) -> bytes:

@@ -48,13 +48,17 @@ def serve(config: Config) -> int:
     )
     _run_in_child(config)
     lock_fd = _lock(config)
+    config.pid_file.unlink(missing_ok=True)  # stale: nobody holds the lock
+    master = os.getpid()
     try:
-        config.pid_file.unlink(missing_ok=True)  # stale: nobody holds the lock
         _Server(config, lock_fd).run()
     except SystemExit as stop:
+        if os.getpid() != master:  # a worker ends here, too
+            raise
         return stop.code if isinstance(stop.code, int) else 1
     finally:
-        os.close(lock_fd)
+        if os.getpid() == master:
+            os.close(lock_fd)
     return 0
 
 

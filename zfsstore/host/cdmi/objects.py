@@ -34,7 +34,6 @@ class Objects:
 
     def handle(self, exchange: Exchange, bucket: str, key: str) -> None:
         """Answer a request for one data object."""
-        query_parameters(exchange.environ.get("QUERY_STRING", ""), ())
         exchange.dispatch(
             {
                 "GET": lambda: self._get(exchange, bucket, key),
@@ -44,6 +43,7 @@ class Objects:
         )
 
     def _put(self, exchange: Exchange, bucket: str, key: str) -> None:
+        _refuse_query(exchange)
         if exchange.environ.get("HTTP_CONTENT_RANGE"):
             raise InvalidArgument(
                 "an object is written as a whole",
@@ -65,6 +65,7 @@ class Objects:
         exchange.answer_done(created=result.created)
 
     def _delete(self, exchange: Exchange, bucket: str, key: str) -> None:
+        _refuse_query(exchange)
         self._objects.delete_object(
             exchange.identity.tenant,
             bucket,
@@ -122,6 +123,7 @@ def _answer_head(exchange: Exchange, version: Version) -> None:
 
 def _answer_headers(exchange: Exchange, version: Version) -> bool:
     """Set the headers of an object; False when the answer is 304, without a body."""
+    _refuse_query(exchange)
     response = exchange.response
     outcome = read_outcome(exchange.environ, version)
     response.set_header("ETag", f'"{version.etag}"')
@@ -147,6 +149,10 @@ def _requested_range(exchange: Exchange, version: Version) -> tuple[int, int]:
     exchange.response.status = falcon.HTTP_206
     exchange.response.set_header("Content-Range", f"bytes {offset}-{offset + length - 1}/{size}")
     return offset, length
+
+
+def _refuse_query(exchange: Exchange) -> None:
+    query_parameters(exchange.environ.get("QUERY_STRING", ""), ())
 
 
 def _content_type(exchange: Exchange) -> str:

@@ -1,0 +1,212 @@
+"""kill -9 in the middle of uploads: what was acknowledged is there, nothing is half there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from modules.extensions import SweepReport
+from tests.host.serving import Client, Server, path_of, wait_until
+from zfsstore.host.catalog import Tenant
+from zfsstore.host.config import Config
+from zfsstore.host.services import open_services
+
+TENANT = Tenant("administrator", "default")
+
+
+class Uploaders:
+    """Threads that put objects with known content and note what was acknowledged."""
+
+    def __init__(self, server: Server, bucket: str, *, count: int) -> None:
+        self.acknowledged: dict[str, str] = {}
+        self.attempted: dict[str, str] = {}
+        self._server = server
+        self._bucket = bucket
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(count)]
+
+    def __enter__(self) -> Uploaders:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _run(self, number: int) -> None:
+        rng = random.Random(number)
+        client = self._server.client()
+        serial = 0
+        while not self._stop.is_set():
+            serial += 1
+            key = f"{number}-{serial}"
+            data = rng.randbytes(rng.choice([1, 4096, 70_000, 700_000]))
+            self.attempted[key] = hashlib.sha256(data).hexdigest()
+            try:
+                answer = client.put(path_of(self._bucket, key), data)
+            except Exception:  # the server was killed under this request
+                client = self._server.client()
+                continue
+            if answer.status in (201, 204):
+                self.acknowledged[key] = self.attempted[key]
+
+
+def read_all(client: Client, bucket: str, uploads: Uploaders) -> None:
+    """Check that all that was acknowledged is there, and all that is there is whole."""
+    for key, digest in uploads.acknowledged.items():
+        answer = client.get(path_of(bucket, key))
+        assert answer.status == 200, f"{key} was acknowledged and is lost"
+        assert hashlib.sha256(answer.body).hexdigest() == digest
+    for key in set(uploads.attempted) - set(uploads.acknowledged):
+        answer = client.get(path_of(bucket, key))
+        assert answer.status in (200, 404)
+        if answer.status == 200:  # stored, but the answer did not arrive
+            assert hashlib.sha256(answer.body).hexdigest() == uploads.attempted[key]
+
+
+def sweep(data_dir: Path, bucket: str, *, dry_run: bool) -> SweepReport:
+    with open_services(Config(data_dir=data_dir)) as services:
+        return services.objects.sweep(TENANT, bucket, older_than=timedelta(0), dry_run=dry_run)
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_killed_during_puts(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data").start()
+    try:
+        client = server.client()
+        assert client.put(path_of("b", is_container=True)).status == 201
+        with Uploaders(server, "b", count=6) as uploads:
+            for _ in range(3):
+                reached = len(uploads.acknowledged) + 15
+                wait_until(lambda reached=reached: len(uploads.acknowledged) >= reached)
+                victim = server.workers()[0]
+                os.kill(victim, signal.SIGKILL)
+                wait_until(
+                    lambda victim=victim: (
+                        victim not in server.workers() and len(server.workers()) == 2
+                    )
+                )
+        assert len(uploads.acknowledged) >= 45
+        read_all(server.client(), "b", uploads)
+    finally:
+        server.stop()
+    check_sweep(server.data_dir, "b", at_most=18)
+    server.start()
+    try:
+        read_all(server.client(), "b", uploads)
+    finally:
+        server.stop()
+
+
+def check_sweep(data_dir: Path, bucket: str, *, at_most: int) -> None:
+    """A crash may leave files that nothing refers to, and never a key without data."""
+    report = sweep(data_dir, bucket, dry_run=True)
+    assert report.missing == ()
+    assert len(report.unreferenced) <= at_most
+    assert sweep(data_dir, bucket, dry_run=False).unreferenced == report.unreferenced
+    assert sweep(data_dir, bucket, dry_run=True).unreferenced == ()
+
+
+ODD_NAMES = [
+    "plain.txt", "with blank", "per%cent", "plus+plus", "ünïcödé", "日本", "tab\there", "new\nline",
+    "'quotes\"", "semi;colon&amp", "#hash?query", "~tilde", "-dash", "a" * 200, "back\\slash",
+]  # fmt: skip
+
+
+@pytest.mark.timeout(120)
+def test_a_tree_uploaded_across_a_kill_of_the_whole_server(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    tree = {
+        (folder, name): rng.randbytes(rng.choice([0, 1, 5000, 66_000]))
+        for folder in ("docs", "docs/a folder", "docs/a folder/ünï", "more")
+        for name in ODD_NAMES
+    }
+    server = Server(tmp_path / "data").start()
+    acknowledged: set[tuple[str, str]] = set()
+
+    def upload(until: Callable[[], bool]) -> None:
+        client = server.client()
+        assert client.put(path_of("tree", is_container=True)).status in (201, 204)
+        for folder in ("docs", "docs/a folder", "docs/a folder/ünï", "more"):
+            path = path_of("tree", *folder.split("/"), is_container=True)
+            assert client.put(path).status in (201, 204)
+        for (folder, name), data in tree.items():
+            if until():
+                return
+            answer = client.put(path_of("tree", *folder.split("/"), name), data)
+            assert answer.status in (201, 204)
+            acknowledged.add((folder, name))
+
+    upload(lambda: len(acknowledged) == len(tree) // 2)
+    stalled = server.client()  # an upload that is under way when the server dies
+    thread = threading.Thread(target=_put_for_ever, args=(stalled, path_of("tree", "unfinished")))
+    thread.start()
+    server.kill()
+    thread.join(30)
+    server.start()
+    try:
+        client = server.client()
+        assert client.get(path_of("tree", "unfinished")).status == 404
+        for folder, name in acknowledged:
+            got = client.get(path_of("tree", *folder.split("/"), name))
+            assert (got.status, got.body) == (200, tree[folder, name])
+        upload(lambda: False)
+        for (folder, name), data in tree.items():
+            got = client.get(path_of("tree", *folder.split("/"), name))
+            assert (got.status, got.body) == (200, data)
+    finally:
+        assert server.stop() == 0
+    check_sweep(server.data_dir, "tree", at_most=1)
+
+
+def _put_for_ever(client: Client, path: str) -> None:
+    def body() -> object:
+        while True:
+            yield b"x" * 1000
+
+    try:
+        client.request("PUT", path, body())  # type: ignore[arg-type]
+    except Exception:
+        return
+
+
+@pytest.mark.timeout(120)
+def test_a_full_tenant_gets_507_and_stays_usable(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data").start()
+    try:
+        admin = server.client()
+        module = path_of("system_configuration", "vendor_modules", "small")
+        args = {"directory": str(tmp_path / "small"), "headroom_bytes": 8 * 1024 * 1024}
+        spec = {"module": "zfsstore.ZFSStorage", "args": args}
+        assert admin.put_json(module, spec).status == 204
+        tenant = path_of("system_configuration", "tenants", "full")
+        quota = {"policy": "small", "quota_bytes": 24 * 1024 * 1024}
+        assert admin.put_json(tenant, quota).status == 204
+        user = path_of("system_configuration", "users", "full")
+        client = server.client("full", admin.put_json(user, {}).json()["password"])
+        assert client.put(path_of("b", is_container=True)).status == 201
+        stored = []
+        for number in range(40):
+            answer = client.put(path_of("b", f"o{number}"), os.urandom(1024 * 1024))
+            if answer.status != 201:
+                break
+            stored.append(number)
+        assert (answer.status, answer.error["code"]) == (507, "quota_exceeded")
+        assert 4 <= len(stored) <= 24
+        assert client.get(path_of("b", f"o{len(stored)}")).status == 404
+        assert len(client.get(path_of("b", is_container=True)).json()["children"]) == len(stored)
+        for number in stored:
+            assert client.delete(path_of("b", f"o{number}")).status == 204
+        assert client.put(path_of("b", "again"), b"x" * 1024).status == 201
+    finally:
+        assert server.stop() == 0
