@@ -5,17 +5,15 @@ A rule without a wrong module would be a rule that may catch nothing.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from modules import StorageModule
 from modules.conformance import QUICK, StorageModuleSuite, check_module, rules_of
+from tests.conformance.memory import directory_in_memory
 from tests.conformance.wrong_modules import (
     description,
     identity,
@@ -39,10 +37,7 @@ WRONG: list[type[StorageModule]] = [
 
 @pytest.fixture
 def fast_directory() -> Iterator[str]:
-    """Give a directory in memory, where there is one: these tests are about rules, not disks."""
-    memory = Path("/dev/shm")
-    place = str(memory) if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=place, prefix="wrong-") as directory:
+    with directory_in_memory() as directory:
         yield directory
 
 

@@ -81,3 +81,12 @@ class WritesIntoTheContext(SimpleStorage):
     def put(self, context: Any, stream: SupportsRead) -> str:
         context["last"] = super().put(context, stream)
         return str(context["last"])
+
+
+class MoreThanThereIs(SimpleStorage):
+    """Counts what is free as used, too."""
+
+    breaks = "statistics.values"
+
+    def statistics(self, context: Context) -> dict[str, Any]:
+        return {"capacity": {"total": 1000, "free": 600, "used": 1000}}
