@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 
 from zfsstore.cli.module_check import add_check
 from zfsstore.cli.output import Output
@@ -82,7 +83,7 @@ it with its next request. Changed code at a known path needs `zfsstore reload`."
         action="append",
         default=[],
         metavar="PATH",
-        help="absolute path of a folder, .egg or .whl to import it from; may be repeated",
+        help="a folder, .egg or .whl to import it from; may be repeated",
     )
 
 
@@ -119,7 +120,7 @@ def run_put(args: argparse.Namespace, output: Output) -> int:
         "module": args.module,
         "label": args.label,
         "args": args.args,
-        "python_path": args.python_path,
+        "python_path": [os.path.abspath(entry) for entry in args.python_path],
     }
     with administration(args) as admin:
         is_new = admin.put_module(args.name, spec)
