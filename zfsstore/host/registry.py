@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -15,6 +16,7 @@ from modules.errors import ConfigurationError, ModuleLoadError, StorageError
 from modules.loader import check_entry, entry_digest, load_module
 from zfsstore.host.catalog import Catalog, VendorModule
 from zfsstore.host.errors import CodeChanged
+from zfsstore.host.redaction import scrub
 
 _log: Final = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ RETRY_S: Final = 5.0
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     configured: VendorModule
-    outcome: StorageModule | StorageError
+    outcome: StorageModule | ModuleLoadError
     at: float = field(default_factory=time.monotonic)
 
 
@@ -85,12 +87,10 @@ class ModuleRegistry:
         if loaded is None:
             with self._lock:
                 loaded = self._loaded.get(name) or self._load(configured, is_start=False)
-        if isinstance(loaded.outcome, StorageError):
+        if isinstance(loaded.outcome, ModuleLoadError):
             loaded = self._retry(name, loaded)
-        if isinstance(loaded.outcome, StorageError):
-            raise ModuleLoadError(
-                f"it is not usable: {loaded.outcome}", operation="find module", subject=name
-            ) from loaded.outcome
+        if isinstance(loaded.outcome, ModuleLoadError):
+            raise copy.copy(loaded.outcome)  # of its own for each thread: it gets a traceback
         return loaded.outcome
 
     def context(self, **extra: Any) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class ModuleRegistry:
         self._revision = revision
 
     def _load(self, configured: VendorModule, *, is_start: bool) -> _Loaded:
-        outcome: StorageModule | StorageError
+        outcome: StorageModule | ModuleLoadError
         try:
             recorded = None if is_start else configured.code_digests
             digests = self._accept_code(configured, recorded=recorded)
@@ -148,8 +148,12 @@ class ModuleRegistry:
             if is_start and digests != configured.code_digests:
                 self._catalog.set_code_digests(configured.name, digests)
         except StorageError as error:
-            _log.error("module %s is not usable: %s", configured.name, error)
-            outcome = error
+            # Without the cause: a vendor's text may quote a secret.
+            reason = scrub(str(error), configured.args)
+            _log.error("module %s is not usable: %s", configured.name, reason)
+            outcome = ModuleLoadError(
+                f"it is not usable: {reason}", operation="find module", subject=configured.name
+            )
         loaded = self._loaded[configured.name] = _Loaded(configured, outcome)
         return loaded
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_LINE: Final = 8190  # gunicorn's largest; a key is up to 1,024 bytes, escaped 3,072
 _ACCESS_FORMAT: Final = '%(h)s %(u)s %(t)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms'  # no query string
+START_TIMEOUT_S: Final = 120  # for a worker to load its modules
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -103,6 +104,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotat
             "threads": config.threads,
             "worker_connections": 1000 + config.threads,
             "preload_app": False,
+            "timeout": START_TIMEOUT_S,
+            "forwarder_headers": "",  # no header may change what path was asked for
             "keepalive": config.keepalive_s,
             "graceful_timeout": config.graceful_timeout_s,
             "limit_request_line": MAX_REQUEST_LINE,

@@ -133,7 +133,9 @@ def _answer_headers(exchange: Exchange, version: Version) -> bool:
         response.status = falcon.HTTP_304
         return False
     response.content_type = version.content_type or DEFAULT_TYPE
+    # A stored page must not act as its reader, who may be an administrator, on this server.
     response.set_header("X-Content-Type-Options", "nosniff")
+    response.set_header("Content-Security-Policy", "sandbox")
     return True
 
 

@@ -1,0 +1,118 @@
+"""One instance per module and process, replaced when the catalog says so."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modules.errors import ConfigurationError, ModuleLoadError
+from zfsstore.host.catalog import Catalog, VendorModule
+from zfsstore.host.errors import CodeChanged
+from zfsstore.host.registry import ModuleRegistry
+
+CODE = """
+from simple.simple import SimpleStorage
+
+class Store(SimpleStorage):
+    code = {number}
+"""
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    opened = Catalog(f"sqlite:///{tmp_path}/catalog.db")
+    yield opened
+    opened.close()
+
+
+def simple(directory: Path, label: str = "") -> VendorModule:
+    return VendorModule("m", "simple.simple.SimpleStorage", label, {"storage_dir": str(directory)})
+
+
+def write_code(folder: Path, package: str, number: int) -> None:
+    (folder / package).mkdir(parents=True, exist_ok=True)
+    (folder / package / "__init__.py").write_text(CODE.format(number=number))
+
+
+def test_one_instance_until_it_changes(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.set_module(simple(tmp_path / "one"))
+    registry = ModuleRegistry(catalog)
+    first = registry.get("m")
+    assert registry.get("m") is first
+    catalog.set_module(simple(tmp_path / "one", label="another label"))
+    assert registry.get("m") is first
+    stored = first.put({}, io.BytesIO(b"x"))
+    catalog.set_module(simple(tmp_path / "two"))
+    second = registry.get("m")
+    assert second is not first
+    assert not second.available({}, stored)
+    assert first.get_read_stream({}, stored).read(1) == b"x"  # for requests still using it
+
+
+def test_unknown_and_removed(catalog: Catalog, tmp_path: Path) -> None:
+    registry = ModuleRegistry(catalog)
+    registry.start()
+    with pytest.raises(ConfigurationError, match="absent"):
+        registry.get("absent")
+    catalog.set_module(simple(tmp_path))
+    registry.get("m")
+    catalog.delete_module("m")
+    with pytest.raises(ConfigurationError):
+        registry.get("m")
+
+
+def test_a_broken_module_harms_no_other(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.set_module(simple(tmp_path))
+    catalog.set_module(
+        VendorModule("broken", "absent.absent.Absent", "", {"secret": "hunter2hunter2"})
+    )
+    registry = ModuleRegistry(catalog)
+    registry.start()
+    registry.get("m")
+    for _ in range(2):
+        with pytest.raises(ModuleLoadError, match=r"absent\.absent") as caught:
+            registry.get("broken")
+        assert "hunter2hunter2" not in str(caught.value)
+
+
+def test_a_wrapper_reaches_its_inner_module(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.set_module(simple(tmp_path))
+    registry = ModuleRegistry(catalog)
+    context = registry.context(tenant="acme")
+    assert context["func"]["getModule"]("m") is registry.get("m")
+    assert context["tenant"] == "acme"
+
+
+def test_changed_code(catalog: Catalog, tmp_path: Path) -> None:
+    """Two registries stand for two processes; Python's own import cache is shared here."""
+    folder = tmp_path / "python"
+    write_code(folder, "changing_vendor", 1)
+    spec = VendorModule(
+        "m",
+        "changing_vendor.Store",
+        "",
+        {"storage_dir": str(tmp_path / "objects")},
+        (str(folder),),
+    )
+    ours, theirs = ModuleRegistry(catalog), ModuleRegistry(catalog)
+    ours.start()
+    theirs.start()
+    _, digests = ours.try_load(spec)
+    accepted = VendorModule("m", spec.module, "", spec.args, spec.python_path, digests)
+    catalog.set_module(accepted)
+    assert ours.get("m").code == 1  # type: ignore[attr-defined]
+    write_code(folder, "changing_vendor", 2)
+    for registry in (ours, theirs):  # theirs never loaded the old code, and must not mix
+        with pytest.raises(CodeChanged, match="zfsstore reload"):
+            registry.try_load(spec)
+    with pytest.raises(ModuleLoadError, match="zfsstore reload"):
+        theirs.get("m")
+    assert ours.get("m").code == 1  # type: ignore[attr-defined]
+    reloaded = ModuleRegistry(catalog)
+    reloaded.start()
+    reloaded.get("m")
+    assert catalog.get_module("m").code_digests != digests
+    reloaded.try_load(spec)
