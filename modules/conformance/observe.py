@@ -56,8 +56,7 @@ class Memory:
 @contextmanager
 def traced_memory() -> Iterator[Memory]:
     """Measure the memory that the block allocates."""
-    gc.collect()
-    gc.freeze()  # what is there already cannot be leaked here: each collection is faster
+    gc.freeze()  # what is there already cannot be leaked here: collections need not look at it
     was_tracing = tracemalloc.is_tracing()
     if not was_tracing:
         tracemalloc.start()
