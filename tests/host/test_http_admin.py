@@ -90,6 +90,7 @@ def test_a_wrong_module_is_refused_and_changes_nothing(
     assert answer.status == 400
     assert answer.error["field"] == field
     assert words in answer.error["message"] + str(answer.error["hint"])
+    assert str(answer.error["hint"]) not in answer.error["message"]
     assert admin.get(module_path(name)).status == 404
 
 
@@ -189,6 +190,21 @@ def test_new_arguments_reach_every_worker_without_a_restart(
     assert len(list(second.rglob("*"))) >= stored + len(clients)
     assert server.workers() == workers
     assert admin.delete(module_path(name)).status == 409
+
+
+def test_a_module_that_is_moved_gets_the_tenants_volumes(
+    admin: Client, server: Server, name: str, tmp_path: Path
+) -> None:
+    for directory in ("first", "second"):
+        spec = {"module": "zfsstore.ZFSStorage", "args": {"directory": str(tmp_path / directory)}}
+        assert admin.put_json(module_path(name), spec).status == 204
+        answer = create_user(admin, name, {"policy": name, "password": "long enough"})
+        assert answer.status == 204
+        user = server.client(name, "long enough")
+        assert user.put(path_of("b", is_container=True)).status == 201
+        assert user.put(path_of("b", directory), b"x").status == 201
+    listed = user.get(path_of("b", is_container=True)).json()["children"]
+    assert [child["name"] for child in listed] == ["second"]
 
 
 def test_a_module_in_use_cannot_be_deleted(admin: Client, name: str, tmp_path: Path) -> None:

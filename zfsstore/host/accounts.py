@@ -125,6 +125,14 @@ class AccountAdministration:
         self.catalog.set_tenant(tenant)
         return tenant
 
+    def _prepare(self, name: str, module: StorageModule) -> None:
+        """Create the volumes of tenants that a replaced module has and *module* has not."""
+        volumes = _volumes(module)
+        if volumes is not None:
+            for tenant in self.catalog.list_tenants():
+                if tenant.policy == name:
+                    _ensure_volume(volumes, tenant)
+
     def _policy(self, name: str) -> StorageModule:
         try:
             self.catalog.get_module(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
+from modules import StorageModule
 from modules.errors import StorageError
 from zfsstore.host.catalog import Catalog, VendorModule, inner_names
 from zfsstore.host.errors import CodeChanged, ModuleRejected
@@ -57,13 +58,16 @@ class ModuleAdministration:
         try:
             module, digests = self.registry.try_load(candidate)
             check_health(name, module, self.registry.context())
+            self._prepare(name, module)
         except CodeChanged:
             raise
         except StorageError as error:
+            hint = error.hint or ""
             raise ModuleRejected(
-                scrub(str(error), candidate.args),
+                scrub(str(error).removesuffix(f"; {hint}"), candidate.args),
                 operation="configure vendor module",
                 subject=name,
+                hint=scrub(hint, candidate.args) or None,
                 field=getattr(error, "field", None),
             ) from None  # the cause may quote a secret
         accepted = replace(candidate, code_digests=digests)
@@ -92,6 +96,9 @@ class ModuleAdministration:
             HasDependents: a tenant or another module uses it.
         """
         self.catalog.delete_module(name)
+
+    def _prepare(self, name: str, module: StorageModule) -> None:
+        """Make *module* ready to be the one called *name*, before it is."""
 
     def _refuse_cycle(self, candidate: VendorModule) -> None:
         args = {module.name: module.args for module in self.catalog.list_modules()}
