@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from modules.conformance.rule import Rule, rules_of
 from modules.conformance.scale import FULL, Scale
-from modules.conformance.spec import ModuleSpec
+from modules.conformance.spec import Modules, ModuleSpec
 from modules.conformance.suite import StorageModuleSuite
 from modules.errors import InvalidArgument
 
@@ -94,7 +94,8 @@ def check_module(
     """
     spec = ModuleSpec(name, dict(args or {}), tuple(python_path), dict(inner or {}))
     spec.load()
-    paths = [value for value in spec.args.values() if _is_directory(value)]
+    Modules(spec.inner)  # these may have to make the directories
+    paths = _directories(spec)
 
     class CheckedModule(StorageModuleSuite, unittest.TestCase):
         @classmethod
@@ -127,6 +128,12 @@ def format_report(report: Report) -> str:
         f"{report.count('skipped')} skipped"
     )
     return "\n".join(lines)
+
+
+def _directories(spec: ModuleSpec) -> list[str]:
+    """Return the directories named in the arguments of a module and of what it wraps."""
+    own = [value for value in spec.args.values() if _is_directory(value)]
+    return own + [path for inner in spec.inner.values() for path in _directories(inner)]
 
 
 def _is_directory(value: object) -> bool:
