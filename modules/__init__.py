@@ -76,7 +76,7 @@ class StorageModule:
         raise NotImplementedError
 
     def statistics(self, context: Context) -> dict[str, Any]:
-        """Return ``{"capacity": {"total": n, "free": n, "used": n}}`` in bytes; more keys allowed."""
+        """Return ``{"capacity": {"total": n, "free": n, "used": n}}`` in bytes, maybe more."""
         raise NotImplementedError
 
     def capabilities(self, context: Context) -> Mapping[str, Any]:

@@ -2,12 +2,12 @@
 
 | key            | value |
 |----------------|-------|
-| func           | ``{"getModule": callable(name) -> StorageModule}``: how a wrapper reaches its inner module |
+| func           | ``{"getModule": callable(name) -> StorageModule}``: how a wrapper finds another |
 | tenant         | "acme" or "acme/photos": whose data, and in which bucket |
 | snapshot       | name of the snapshot to read from; reads only |
 | volume_id      | uuid of the volume, when the host knows it |
 | key_domain     | random id that encryption and deduplication bind to (docs/design.md, Identity) |
-| content_length | how many bytes the stream of a put will deliver; a put must not accept another number |
+| content_length | how many bytes a put will be given, and must not accept any other number |
 | request_id     | for logs |
 
 A module that ignores all of it works; one that uses it must also work with ``{}``.
