@@ -16,6 +16,7 @@ from modules.conformance import QUICK, StorageModuleSuite, check_module, rules_o
 from tests.conformance.memory import directory_in_memory
 from tests.conformance.wrong_modules import (
     description,
+    failed_put,
     identity,
     optional,
     parallel,
@@ -26,7 +27,16 @@ from tests.conformance.wrong_modules import (
 
 SCALE = replace(QUICK, operations=250, threads=4, processes=1)
 
-FILES: list[ModuleType] = [put, read, identity, description, parallel, optional, volumes]
+FILES: list[ModuleType] = [
+    put,
+    failed_put,
+    read,
+    identity,
+    description,
+    parallel,
+    optional,
+    volumes,
+]
 WRONG: list[type[StorageModule]] = [
     candidate
     for file in FILES
