@@ -54,6 +54,7 @@ class Server:
         self.output = ""
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
+        self._clients: list[Client] = []
 
     def start(self) -> Server:
         """Start and wait until it accepts connections."""
@@ -103,6 +104,9 @@ class Server:
 
     def stop(self) -> int:
         """Stop gracefully; return the exit status."""
+        for client in self._clients:  # a stopping worker waits for idle connections
+            client.close()
+        self._clients.clear()
         return self._end(signal.SIGTERM)
 
     def _end(self, number: int) -> int:
@@ -121,7 +125,9 @@ class Server:
         return (self.data_dir / "administrator.password").read_text().strip()
 
     def client(self, user: str = "administrator", password: str | None = None) -> Client:
-        return Client(self.port, user, self.password if password is None else password)
+        client = Client(self.port, user, self.password if password is None else password)
+        self._clients.append(client)
+        return client
 
 
 class Client:
@@ -158,6 +164,10 @@ class Client:
         except BaseException:
             self._connection.close()
             raise
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        self._connection.close()
 
     def put_json(self, path: str, value: object) -> Answer:
         return self.request("PUT", path, json.dumps(value).encode())
