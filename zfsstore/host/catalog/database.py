@@ -9,24 +9,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import create_engine, delete, event, select, update
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy import delete, select, update
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from modules.errors import (
     ConfigurationError,
     Conflict,
-    HasDependents,
-    NotFound,
     StorageError,
     Unavailable,
 )
 from zfsstore.host.catalog import schema
+from zfsstore.host.catalog.engine import IS_WRITE, make_engine
 from zfsstore.host.catalog.records import Role, Tenant, User, VendorModule, inner_names
+from zfsstore.host.catalog.rows import (
+    module_values,
+    parse_module,
+    refuse_dependents,
+    unknown,
+)
 
-_BUSY_TIMEOUT_S: Final = 30.0
-_IS_WRITE: Final = "zfsstore_is_write"
 _REVISION: Final = "SELECT value FROM state WHERE name = 'revision'"
 
 
@@ -50,7 +53,7 @@ class Catalog:
         try:
             url = make_url(database_url)
             self._name = url.render_as_string(hide_password=True)
-            self._engine = _create_engine(database_url)
+            self._engine = make_engine(database_url)
             self._revision_lock = threading.Lock()
             self._revision_connection: PoolProxiedConnection | None = None
         except (SQLAlchemyError, ImportError) as error:
@@ -93,7 +96,7 @@ class Catalog:
 
     def set_module(self, module: VendorModule) -> None:
         """Insert the module, or replace the one of that name."""
-        values = _module_values(module)
+        values = module_values(module)
         with self._write("set vendor module", module.name) as connection:
             _upsert(connection, schema.vendor_module, "name", values)
             _bump(connection)
@@ -118,8 +121,8 @@ class Catalog:
         with self._read("get vendor module", name) as connection:
             row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
         if row is None:
-            raise _unknown("vendor module", name)
-        return _module(row)
+            raise unknown("vendor module", name)
+        return parse_module(row)
 
     def list_modules(self) -> list[VendorModule]:
         """Return every vendor module."""
@@ -138,15 +141,15 @@ class Catalog:
             users = connection.execute(
                 select(tenants.c.name).where(tenants.c.policy == name).order_by(tenants.c.name)
             ).scalars()
-            _refuse_dependents("vendor module", name, "tenant", list(users))
+            refuse_dependents("vendor module", name, "tenant", list(users))
             wrappers = [
                 other.name
                 for other in _list_modules(connection)
                 if other.name != name and name in inner_names(other.args)
             ]
-            _refuse_dependents("vendor module", name, "vendor module", wrappers)
+            refuse_dependents("vendor module", name, "vendor module", wrappers)
             if not connection.execute(delete(modules).where(modules.c.name == name)).rowcount:
-                raise _unknown("vendor module", name)
+                raise unknown("vendor module", name)
             _bump(connection)
 
     # --- tenants
@@ -168,7 +171,7 @@ class Catalog:
                 select(modules.c.name).where(modules.c.name == tenant.policy)
             ).first()
             if found is None:
-                raise _unknown("vendor module", tenant.policy, field_of=f"tenant {tenant.name}")
+                raise unknown("vendor module", tenant.policy, field_of=f"tenant {tenant.name}")
             _upsert(connection, schema.tenant, "name", values)
             _bump(connection)
 
@@ -182,7 +185,7 @@ class Catalog:
         with self._read("get tenant", name) as connection:
             row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
         if row is None:
-            raise _unknown("tenant", name)
+            raise unknown("tenant", name)
         return Tenant(row.name, row.policy, row.quota_bytes)
 
     def list_tenants(self) -> list[Tenant]:
@@ -204,9 +207,9 @@ class Catalog:
             members = connection.execute(
                 select(users.c.name).where(users.c.tenant == name).order_by(users.c.name)
             ).scalars()
-            _refuse_dependents("tenant", name, "user", list(members))
+            refuse_dependents("tenant", name, "user", list(members))
             if not connection.execute(delete(tenants).where(tenants.c.name == name)).rowcount:
-                raise _unknown("tenant", name)
+                raise unknown("tenant", name)
             _bump(connection)
 
     # --- users
@@ -229,7 +232,7 @@ class Catalog:
                 select(tenants.c.name).where(tenants.c.name == user.tenant)
             ).first()
             if found is None:
-                raise _unknown("tenant", user.tenant, field_of=f"user {user.name}")
+                raise unknown("tenant", user.tenant, field_of=f"user {user.name}")
             _upsert(connection, schema.user, "name", values)
             _bump(connection)
 
@@ -243,7 +246,7 @@ class Catalog:
         with self._read("get user", name) as connection:
             row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
         if row is None:
-            raise _unknown("user", name)
+            raise unknown("user", name)
         return User(row.name, row.tenant, row.password_hash, Role(row.role))
 
     def list_users(self) -> list[User]:
@@ -273,7 +276,7 @@ class Catalog:
                     hint="make another user administrator first",
                 )
             if not connection.execute(delete(table).where(table.c.name == name)).rowcount:
-                raise _unknown("user", name)
+                raise unknown("user", name)
             _bump(connection)
 
     # --- key-values
@@ -307,7 +310,7 @@ class Catalog:
     def _write(self, operation: str, subject: str | None = None) -> Iterator[Connection]:
         with (
             self._translated(operation, subject),
-            self._engine.connect().execution_options(**{_IS_WRITE: True}) as connection,
+            self._engine.connect().execution_options(**{IS_WRITE: True}) as connection,
             connection.begin(),
         ):
             yield connection
@@ -328,28 +331,6 @@ class Catalog:
             ) from error
 
 
-def _create_engine(database_url: str) -> Engine:
-    engine = create_engine(database_url, pool_pre_ping=not database_url.startswith("sqlite"))
-    if engine.dialect.name != "sqlite":
-        return engine
-
-    @event.listens_for(engine, "connect")
-    def configure(dbapi_connection: Any, _record: object) -> None:
-        dbapi_connection.isolation_level = None  # BEGIN is said below, not by the driver
-        dbapi_connection.execute(f"PRAGMA busy_timeout={int(_BUSY_TIMEOUT_S * 1000)}")
-        dbapi_connection.execute("PRAGMA journal_mode=WAL").fetchone()
-        dbapi_connection.execute("PRAGMA synchronous=FULL")
-        dbapi_connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get(_IS_WRITE):
-            # A deferred transaction that reads first cannot wait for another writer.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
 def _bump(connection: Connection) -> None:
     table = schema.state
     connection.execute(
@@ -367,48 +348,4 @@ def _upsert(connection: Connection, table: Any, key: str, values: Mapping[str, A
 def _list_modules(connection: Connection) -> list[VendorModule]:
     table = schema.vendor_module
     rows = connection.execute(select(table).order_by(table.c.name)).all()
-    return [_module(row) for row in rows]
-
-
-def _module_values(module: VendorModule) -> dict[str, str]:
-    return {
-        "name": module.name,
-        "module": module.module,
-        "label": module.label,
-        "args": json.dumps(dict(module.args), sort_keys=True),
-        "python_path": json.dumps(list(module.python_path)),
-        "code_digests": json.dumps(dict(module.code_digests), sort_keys=True),
-    }
-
-
-def _module(row: Any) -> VendorModule:
-    return VendorModule(
-        name=row.name,
-        module=row.module,
-        label=row.label,
-        args=json.loads(row.args),
-        python_path=tuple(json.loads(row.python_path)),
-        code_digests=json.loads(row.code_digests),
-    )
-
-
-def _refuse_dependents(kind: str, name: str, of_kind: str, dependents: list[str]) -> None:
-    if not dependents:
-        return
-    named = ", ".join(dependents[:5]) + (", ..." if len(dependents) > 5 else "")
-    raise HasDependents(
-        f"{len(dependents)} {of_kind}{'s' if len(dependents) > 1 else ''} use it ({named})"
-        if len(dependents) > 1
-        else f"{of_kind} {named} uses it",
-        operation=f"delete {kind}",
-        subject=name,
-        hint=f"delete the {of_kind} first, or let it use another",
-    )
-
-
-def _unknown(kind: str, name: str, *, field_of: str | None = None) -> NotFound:
-    return NotFound(
-        f"there is no {kind} of this name",
-        operation=f"set {field_of}: find {kind}" if field_of else f"find {kind}",
-        subject=name,
-    )
+    return [parse_module(row) for row in rows]
