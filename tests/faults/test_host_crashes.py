@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +20,14 @@ from zfsstore.host.config import Config
 from zfsstore.host.services import open_services
 
 TENANT = Tenant("administrator", "default")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Return a server of the test's own, started; stopped whatever happens."""
+    running = Server(tmp_path / "data").start()
+    yield running
+    running.stop()
 
 
 class Uploaders:
@@ -80,8 +88,7 @@ def sweep(data_dir: Path, bucket: str, *, dry_run: bool) -> SweepReport:
 
 
 @pytest.mark.timeout(120)
-def test_a_worker_killed_during_puts(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data").start()
+def test_a_worker_killed_during_puts(server: Server) -> None:
     try:
         client = server.client()
         assert client.put(path_of("b", is_container=True)).status == 201
@@ -124,14 +131,13 @@ ODD_NAMES = [
 
 
 @pytest.mark.timeout(120)
-def test_a_tree_uploaded_across_a_kill_of_the_whole_server(tmp_path: Path) -> None:
+def test_a_tree_uploaded_across_a_kill_of_the_whole_server(server: Server) -> None:
     rng = random.Random(7)
     tree = {
         (folder, name): rng.randbytes(rng.choice([0, 1, 5000, 66_000]))
         for folder in ("docs", "docs/a folder", "docs/a folder/ünï", "more")
         for name in ODD_NAMES
     }
-    server = Server(tmp_path / "data").start()
     acknowledged: set[tuple[str, str]] = set()
 
     def upload(until: Callable[[], bool]) -> None:
@@ -181,8 +187,7 @@ def _put_for_ever(client: Client, path: str) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_full_tenant_gets_507_and_stays_usable(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data").start()
+def test_a_full_tenant_gets_507_and_stays_usable(server: Server, tmp_path: Path) -> None:
     try:
         admin = server.client()
         module = path_of("system_configuration", "vendor_modules", "small")
