@@ -74,10 +74,10 @@ class Blobs:
         counted = _CountedStream(stream)
         try:
             module_data = module.put(self._context(tenant=path, **extra), counted)
-        except StorageError:
-            raise
         except Exception as error:
-            if counted.error is not None:
+            if counted.error is not None:  # which the module may have taken for one of its own
+                raise counted.error from None
+            if isinstance(error, StorageError):
                 raise
             raise _misbehaved(module_name, "put", error) from error
         _check_module_data(module_name, module_data)
@@ -100,10 +100,15 @@ class Blobs:
             return self._open_blob(path, extents[0].blob)
         return ComposedStream(extents, lambda blob: self._open_blob(path, blob))
 
-    def delete(self, path: str, index: Index, released: Iterable[PendingDelete]) -> int:
+    def delete(
+        self, path: str, index: Index, released: Iterable[PendingDelete], *, wait: bool = False
+    ) -> int:
         """Delete blobs that the index has released, then forget them; return how many.
 
         What a module cannot delete just now stays pending, and is tried again later.
+
+        Args:
+            wait: until forgetting is durable too; a crash before only means deleting again.
         """
         done = []
         for pending in released:
@@ -114,7 +119,9 @@ class Blobs:
             else:
                 done.append(pending)
         if done:
-            index.forget_pending(done)
+            request = index.forget_pending(done)
+            if wait:
+                request.wait()
         return len(done)
 
     def discard(self, path: str, blob: Blob) -> None:

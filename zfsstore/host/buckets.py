@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from modules import StorageModule
-from modules.errors import VolumeExists, VolumeNotFound
+from modules.errors import Busy, VolumeExists, VolumeNotFound
 from modules.extensions import SupportsStateDir, SupportsVolumes
 from modules.volumes import Volume, VolumeBackend
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
@@ -140,9 +140,9 @@ class Buckets:
         with self.open(tenant, name) as opened:
             opened.index.begin_delete()
             module, path = opened.module, opened.path
-            if not isinstance(module, _VolumeModule):
-                self._blobs.delete(path, opened.index, opened.index.pending())
         try:
+            if not isinstance(module, _VolumeModule):
+                self._finish_pending(tenant, name)
             if isinstance(module, SupportsVolumes):
                 self._delete_volume(path, module)
             if not isinstance(module, _VolumeModule):
@@ -198,6 +198,22 @@ class Buckets:
             rows = connection.execute(store.sql.list_buckets, parameters).fetchall()
         infos = [parse_bucket(row) for row in rows]
         return [Bucket(info.name, None, info.quota_bytes, info.created_at) for info in infos]
+
+    def _finish_pending(self, tenant: Tenant, name: str) -> None:
+        """Carry out what is still to be deleted: the rows that remember it will go.
+
+        Raises:
+            Busy: a module cannot delete just now.
+        """
+        with self.open(tenant, name) as opened:
+            pending = list(opened.index.pending())
+            if self._blobs.delete(opened.path, opened.index, pending, wait=True) < len(pending):
+                raise Busy(
+                    "objects that were deleted from it cannot be removed just now",
+                    operation="delete bucket",
+                    subject=opened.path,
+                    hint="try again when the storage module works",
+                )
 
     def _delete_row(self, tenant: Tenant, name: str) -> None:
         with self._indexes.lease_shared() as store:

@@ -53,7 +53,8 @@ class Upkeep:
         count = 0
         for path, index in self._open_indexes():
             try:
-                count += self._blobs.delete(path, index, index.pending(older_than=older_than))
+                pending = index.pending(older_than=older_than)
+                count += self._blobs.delete(path, index, pending, wait=True)
             except StorageError as error:
                 _log.warning("%s: pending deletions wait: %s", path, error)
         self._indexes.close_idle(idle_s)
