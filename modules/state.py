@@ -5,8 +5,9 @@ a power cut, and a file-system snapshot taken at any moment, by anybody, reads b
 consistent state.
 
 Ballast: a full volume cannot even open SQLite's files (measured on ZFS at its refquota), so
-each state directory holds a file of random bytes that is truncated as a last resort, when a
-database could not be opened or written for want of space.
+each state directory holds a file of random bytes that is removed as a last resort, when a
+database could not be opened or written for want of space. (Removed, not truncated: that fails,
+too, in a full dataset or pool.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -25,6 +27,9 @@ from modules.errors import ConfigurationError, NotSupported, Unavailable
 BALLAST_NAME: Final = "ballast"
 BALLAST_BYTES: Final = 4 * 1024 * 1024
 BUSY_TIMEOUT_S: Final = 30.0
+
+_RELEASE_PATIENCE_S: Final = 20.0
+_RELEASE_POLL_S: Final = 0.05
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -172,17 +177,27 @@ def create_ballast(directory: Path) -> None:
 def release_ballast(directory: Path) -> bool:
     """Give the reserved space back, so that databases can be opened and rows deleted.
 
+    Returns when it can be used: ZFS frees it with its next transaction groups, seconds later.
+
     Returns:
         True when there was space to give back.
     """
     path = directory / BALLAST_NAME
     try:
         had_space = path.stat().st_size > 0
-        os.truncate(path, 0)
+        path.unlink()
     except FileNotFoundError:
         return False
     except OSError as error:
         raise ConfigurationError(
             error.strerror or str(error), operation="release ballast", subject=str(path)
         ) from error
+    deadline = time.monotonic() + _RELEASE_PATIENCE_S
+    while _available_bytes(directory) < BALLAST_BYTES // 2 and time.monotonic() < deadline:
+        time.sleep(_RELEASE_POLL_S)
     return had_space
+
+
+def _available_bytes(directory: Path) -> int:
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
