@@ -56,7 +56,17 @@ def test_argv() -> None:
         ["zfs", "rename", "tank/a", "tank/b"],
         ["zfs", "mount", "tank/b"],
         [
-            *"zfs get -Hp -d 2 -t filesystem -o name,property,value,source".split(),
+            *[
+                "zfs",
+                "get",
+                "-Hp",
+                "-d",
+                "2",
+                "-t",
+                "filesystem",
+                "-o",
+                "name,property,value,source",
+            ],
             *("used,quota", "tank", "tank/b"),
         ],
     ]
