@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from bench.measure import timed_threads
-from zfsstore.host.namespace.database import DATABASE_NAME, VolumeDatabase
 from zfsstore.host.namespace.dialects import SQLITE
-from zfsstore.host.namespace.index import Index, Store
+from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Blob, Draft, Extent
 from zfsstore.host.namespace.schema import VOLUME_BUCKET_ID, blob, extent, version
+from zfsstore.host.namespace.sqlite import DATABASE_NAME, VolumeDatabase
+from zfsstore.host.namespace.store import Store
 from zfsstore.host.namespace.writer import MAX_BATCH
 
 THREADS: Final = 32

@@ -14,9 +14,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from modules.errors import HasDependents, ObjectNotFound
 from zfsstore.host.errors import PreconditionFailed
-from zfsstore.host.namespace.database import VolumeDatabase
-from zfsstore.host.namespace.index import Index, Store
+from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Blob, Conditions, Draft, Extent, PendingDelete
+from zfsstore.host.namespace.sqlite import VolumeDatabase
+from zfsstore.host.namespace.store import Store
 
 # Few letters, so that prefixes are shared; one above ASCII and one above the surrogates' range.
 KEYS = st.text(alphabet="ab/é\U0001f600", min_size=1, max_size=5)

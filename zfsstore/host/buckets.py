@@ -15,11 +15,12 @@ from modules.extensions import SupportsStateDir, SupportsVolumes
 from modules.volumes import Volume, VolumeBackend
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
 from zfsstore.host.catalog.records import Tenant
-from zfsstore.host.namespace import transaction
-from zfsstore.host.namespace.index import Index, Store, parse_bucket
+from zfsstore.host.namespace import bucket_changes
+from zfsstore.host.namespace.index import Index, parse_bucket
 from zfsstore.host.namespace.indexes import Indexes
 from zfsstore.host.namespace.names import check_bucket, check_tenant
 from zfsstore.host.namespace.records import BucketInfo
+from zfsstore.host.namespace.store import Store
 
 _SHARED: int = 0
 """No bucket has this id; requests that create one are queued under it."""
@@ -179,14 +180,14 @@ class Buckets:
         return None if row is None else parse_bucket(row)
 
     def _insert(self, tenant: Tenant, name: str, quota_bytes: int | None) -> None:
-        values = transaction.new_bucket(
+        values = bucket_changes.new_bucket(
             tenant=tenant.name, name=name, module=tenant.policy, quota_bytes=quota_bytes
         )
         with self._indexes.lease_shared() as store:
             found = self._find(store, tenant, name)
             if found is not None and found.is_deleting:  # a crash came between the two steps
-                store.writer.run(found.id, transaction.delete_bucket)
-            store.writer.run(_SHARED, lambda tx: transaction.create_bucket(tx, values))
+                store.writer.run(found.id, bucket_changes.delete_bucket)
+            store.writer.run(_SHARED, lambda tx: bucket_changes.create_bucket(tx, values))
 
     def _shared_buckets(self, tenant: Tenant, after: str | None, limit: int) -> list[Bucket]:
         parameters = {
@@ -219,7 +220,7 @@ class Buckets:
         with self._indexes.lease_shared() as store:
             info = self._find(store, tenant, name)
             if info is not None:
-                store.writer.run(info.id, transaction.delete_bucket)
+                store.writer.run(info.id, bucket_changes.delete_bucket)
 
     def _delete_volume(self, path: str, module: SupportsVolumes) -> None:
         if isinstance(module, _VolumeModule):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from zfsstore.host.namespace.database import VolumeDatabase
-from zfsstore.host.namespace.index import Index, Store
+from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Blob, Draft, Extent
+from zfsstore.host.namespace.sqlite import VolumeDatabase
+from zfsstore.host.namespace.store import Store
 
 _numbers = count()
 

@@ -15,9 +15,10 @@ from modules.errors import (
     VolumeNotFound,
 )
 from zfsstore.host.errors import PreconditionFailed
-from zfsstore.host.namespace import transaction
-from zfsstore.host.namespace.index import Index, Store
+from zfsstore.host.namespace import changes
+from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Blob, CommonPrefix, Conditions, Draft, Extent, Kind
+from zfsstore.host.namespace.store import Store
 from zfsstore.host.namespace.transaction import Transaction
 
 MakeDraft = Callable[..., Draft]
@@ -209,7 +210,7 @@ def test_rolled_up_prefixes_are_skipped_by_seeking(store: Store, draft: MakeDraf
     def fill(tx: Transaction) -> None:
         for number in range(1200):
             key = f"{'abc'[number % 3]}/{number:04}".encode()
-            transaction.put(tx, key, draft(), Conditions(), as_tree=False)
+            changes.put(tx, key, draft(), Conditions(), as_tree=False)
 
     store.writer.run(1, fill)
     fetched: list[int] = []

@@ -7,10 +7,10 @@ import pytest
 
 from modules.errors import NotSupported
 from zfsstore.host.namespace import schema
-from zfsstore.host.namespace.database import VolumeDatabase
 from zfsstore.host.namespace.dialects import POSTGRESQL, SQLITE
-from zfsstore.host.namespace.index import Store
+from zfsstore.host.namespace.sqlite import VolumeDatabase
 from zfsstore.host.namespace.statements import compile_statements
+from zfsstore.host.namespace.store import Store
 
 PINNED = Path(__file__).with_name("schema_v1.sql")
 

@@ -10,10 +10,11 @@ import pytest
 from modules.errors import Busy, Conflict, NoSpace, ObjectNotFound, Unavailable
 from modules.state import BALLAST_BYTES
 from zfsstore.host.errors import CommitUncertain
-from zfsstore.host.namespace import transaction
-from zfsstore.host.namespace.database import VolumeDatabase
-from zfsstore.host.namespace.index import Index, Store
+from zfsstore.host.namespace import bucket_changes, changes
+from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Conditions, Draft
+from zfsstore.host.namespace.sqlite import VolumeDatabase
+from zfsstore.host.namespace.store import Store
 from zfsstore.host.namespace.transaction import Transaction
 from zfsstore.host.namespace.writer import Request, Work
 
@@ -21,7 +22,7 @@ MakeDraft = Callable[..., Draft]
 
 
 def put_work(key: str, draft: Draft) -> Work[object]:
-    return lambda tx: transaction.put(tx, key.encode(), draft, Conditions(), as_tree=False)
+    return lambda tx: changes.put(tx, key.encode(), draft, Conditions(), as_tree=False)
 
 
 def submit_together(store: Store, works: list[Work[object]]) -> list[Request[object]]:
@@ -103,7 +104,7 @@ def test_a_batch_is_bounded(state_dir: Any, draft: MakeDraft) -> None:
 def test_a_request_that_fails_its_checks_harms_no_other(store: Store, draft: MakeDraft) -> None:
     works: list[Work[object]] = [
         put_work("a", draft()),
-        lambda tx: transaction.delete(tx, b"absent", Conditions()),
+        lambda tx: changes.delete(tx, b"absent", Conditions()),
         put_work("b", draft()),
     ]
     first, failing, last = submit_together(store, works)
@@ -119,7 +120,7 @@ def test_a_request_that_fails_after_writing_leaves_nothing(
     store: Store, draft: MakeDraft, error: Exception
 ) -> None:
     def write_then_fail(tx: Transaction) -> None:
-        transaction.put(tx, b"half", draft(), Conditions(), as_tree=False)
+        changes.put(tx, b"half", draft(), Conditions(), as_tree=False)
         raise error
 
     works = [put_work("a", draft()), write_then_fail, put_work("b", draft()), write_then_fail]
@@ -136,7 +137,7 @@ def test_a_request_that_fails_after_writing_leaves_nothing(
 
 def test_a_constraint_of_the_database_harms_no_other(store: Store, draft: MakeDraft) -> None:
     def duplicate(tx: Transaction) -> None:
-        tx.insert(tx.sql.insert_bucket, transaction.new_bucket())
+        tx.insert(tx.sql.insert_bucket, bucket_changes.new_bucket())
 
     works = [put_work("a", draft()), duplicate, put_work("b", draft())]
     first, failing, last = submit_together(store, works)

@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from modules.errors import InvalidArgument, VolumeNotFound
-from zfsstore.host.namespace import transaction
-from zfsstore.host.namespace.database import Database, Readers
+from zfsstore.host.namespace import bucket_changes, changes, tree
 from zfsstore.host.namespace.listing import list_page
 from zfsstore.host.namespace.names import encode_key, encode_prefix, parent_of, successor
 from zfsstore.host.namespace.records import (
@@ -28,31 +27,14 @@ from zfsstore.host.namespace.records import (
     parse_version,
 )
 from zfsstore.host.namespace.schema import VOLUME_BUCKET_ID
-from zfsstore.host.namespace.statements import VERSION_COLUMNS, Statements
-from zfsstore.host.namespace.writer import MAX_BATCH, Request, Writer
+from zfsstore.host.namespace.statements import VERSION_COLUMNS
+from zfsstore.host.namespace.store import Store
+from zfsstore.host.namespace.transaction import DELETING
+from zfsstore.host.namespace.writer import Request
 
 MAX_PAGE: Final = 10_000
 _LIVE_CHUNK: Final = 10_000
 _EXTENT: Final = len(VERSION_COLUMNS)
-
-
-class Store:
-    """An open database: one writer, a few readers. Shared by the indexes of its buckets."""
-
-    def __init__(self, database: Database, *, readers: int = 4, max_batch: int = MAX_BATCH) -> None:
-        database.prepare()
-        self.database = database
-        self.writer = Writer(database, max_batch=max_batch)
-        self.readers = Readers(database, limit=readers)
-
-    @property
-    def sql(self) -> Statements:
-        return self.database.statements
-
-    def close(self) -> None:
-        """Finish queued writes and close every connection; nobody may be using it."""
-        self.writer.close()
-        self.readers.close()
 
 
 class Index:
@@ -140,14 +122,14 @@ class Index:
         encoded = encode_key(key)
         if conditions != UNCONDITIONAL:
             row = self._one(self._sql.current, key=encoded)
-            transaction.check_conditions(conditions, row, encoded)
+            changes.check_conditions(conditions, row, encoded)
         if as_tree:
             parent = parent_of(encoded)
             if parent and not self._has_key_in(parent, successor(parent)):
-                raise transaction.missing_parent(encoded, parent)
+                raise tree.missing_parent(encoded, parent)
             below = encoded + b"/"
             if self._has_key_in(below, successor(below)):
-                raise transaction.name_taken(encoded)
+                raise tree.name_taken(encoded)
 
     def modules(self) -> list[str]:
         """Return the names of the modules that hold blobs of this bucket, sorted."""
@@ -217,7 +199,7 @@ class Index:
         encoded = encode_key(key)
         return self._store.writer.run(
             self._bucket_id,
-            lambda tx: transaction.put(tx, encoded, draft, conditions, as_tree=as_tree),
+            lambda tx: changes.put(tx, encoded, draft, conditions, as_tree=as_tree),
         )
 
     def delete(
@@ -230,15 +212,15 @@ class Index:
         """
         encoded = encode_key(key)
         return self._store.writer.run(
-            self._bucket_id, lambda tx: transaction.delete(tx, encoded, conditions)
+            self._bucket_id, lambda tx: changes.delete(tx, encoded, conditions)
         )
 
     def create_container(self, key: str) -> bool:
         """Record a container; return False when it existed. Its own container must exist."""
-        encoded = transaction.check_container_key(encode_key(key))
+        encoded = tree.check_container_key(encode_key(key))
         draft = Draft(kind=Kind.CONTAINER)
         return self._store.writer.run(
-            self._bucket_id, lambda tx: transaction.create_container(tx, encoded, draft)
+            self._bucket_id, lambda tx: changes.create_container(tx, encoded, draft)
         )
 
     def delete_container(self, key: str) -> tuple[PendingDelete, ...]:
@@ -247,15 +229,15 @@ class Index:
         Raises:
             HasDependents, ObjectNotFound
         """
-        encoded = transaction.check_container_key(encode_key(key))
+        encoded = tree.check_container_key(encode_key(key))
         return self._store.writer.run(
-            self._bucket_id, lambda tx: transaction.delete_container(tx, encoded)
+            self._bucket_id, lambda tx: changes.delete_container(tx, encoded)
         )
 
     def forget_pending(self, done: Sequence[PendingDelete]) -> Request[None]:
         """Queue the removal of pending deletes that are carried out; waiting is not needed."""
         return self._store.writer.submit(
-            self._bucket_id, lambda tx: transaction.delete_pending(tx, done)
+            self._bucket_id, lambda tx: changes.delete_pending(tx, done)
         )
 
     def begin_delete(self) -> None:
@@ -264,11 +246,11 @@ class Index:
         Raises:
             HasDependents: it is not.
         """
-        self._store.writer.run(self._bucket_id, transaction.begin_bucket_delete)
+        self._store.writer.run(self._bucket_id, bucket_changes.begin_bucket_delete)
 
     def abort_delete(self) -> None:
         """Undo ``begin_delete``."""
-        self._store.writer.run(self._bucket_id, transaction.abort_bucket_delete)
+        self._store.writer.run(self._bucket_id, bucket_changes.abort_bucket_delete)
 
     def _fetch(self, start: bytes, end: bytes, limit: int) -> Sequence[Any]:
         parameters = {"bucket_id": self._bucket_id, "start": start, "end": end, "limit": limit}
@@ -297,5 +279,5 @@ def parse_bucket(row: Sequence[Any]) -> BucketInfo:
         quota_bytes=quota,
         key_count=keys,
         size_bytes=size,
-        is_deleting=state == transaction.DELETING,
+        is_deleting=state == DELETING,
     )

@@ -19,14 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from zfsstore.host.namespace.database import (
-    Database,
-    Identity,
-    VolumeDatabase,
-    directory_identity,
-    open_shared,
-)
-from zfsstore.host.namespace.index import Index, Store
+from zfsstore.host.namespace.database import Database
+from zfsstore.host.namespace.index import Index
+from zfsstore.host.namespace.opening import open_shared
+from zfsstore.host.namespace.sqlite import Identity, VolumeDatabase, directory_identity
+from zfsstore.host.namespace.store import Store
 
 _Key = tuple[str, Identity]
 """A state directory by path and by what it is: another volume may take over the path."""

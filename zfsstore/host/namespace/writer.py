@@ -181,13 +181,14 @@ class Writer:
             if self._connection is None:
                 self._connection = self._database.connect()
             connection = self._connection
-            connection.execute(self._database.begin)
-            buckets = self._lock_buckets(connection, {request.bucket_id for request in batch})
-            for request in batch:
-                self._run_one(connection, request, buckets.get(request.bucket_id))
-            self._count(connection, buckets)
-            in_commit = True
-            connection.execute("COMMIT")
+            with self._database.turn():
+                connection.execute(self._database.begin)
+                buckets = self._lock_buckets(connection, {request.bucket_id for request in batch})
+                for request in batch:
+                    self._run_one(connection, request, buckets.get(request.bucket_id))
+                self._count(connection, buckets)
+                in_commit = True
+                connection.execute("COMMIT")
         except _RequestError:
             self._roll_back()
             raise
