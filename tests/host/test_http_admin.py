@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.host.serving import Answer, Client, Server, path_of, wait_until
+from tests.host.serving import Answer, Client, Server, path_of
 
 SYSTEM = "/cdmi/system_configuration"
 _numbers = itertools.count(1)
@@ -355,32 +354,3 @@ def test_the_password_file_is_private_and_the_password_is_nowhere_else(server: S
 
 def create_user(admin: Client, name: str, spec: Any) -> Answer:
     return admin.put_json(path_of("system_configuration", "users", name), spec)
-
-
-def test_changed_code_needs_a_reload(
-    tmp_path: Path, name: str, vendor_path: tuple[Path, str]
-) -> None:
-    """Python imports code once; what lies in the folder later is used after a graceful reload."""
-    from zfsstore.host.config import Config
-    from zfsstore.host.server import reload_workers
-
-    server = Server(tmp_path / "data").start()
-    try:
-        admin = server.client()
-        spec = vendor_spec(tmp_path / "objects", vendor_path, "Well")
-        assert admin.put_json(module_path(name), spec).status == 204
-        source = vendor_path[0] / vendor_path[1] / "store.py"
-        source.write_text(SICK + "\nclass Newer(Base):\n    pass\n")
-        newer = {**spec, "module": f"{vendor_path[1]}.store.Newer"}
-        for client in connections(server):
-            refused = client.put_json(module_path(name), newer)
-            assert (refused.status, refused.error["code"]) == (409, "code_changed")
-            assert "zfsstore reload" in refused.error["hint"]
-        assert json.loads(admin.get(module_path(name)).body)["module"] == spec["module"]
-        old = set(server.workers())
-        assert reload_workers(Config(data_dir=server.data_dir)) == server.pid
-        wait_until(lambda: not old & set(server.workers()) and len(server.workers()) == 2)
-        for client in connections(server):
-            assert client.put_json(module_path(name), newer).status == 204
-    finally:
-        assert server.stop() == 0

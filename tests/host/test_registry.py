@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.errors import ConfigurationError, ModuleLoadError
+from modules.errors import ConfigurationError, ModuleLoadError, Unavailable
 from zfsstore.host.catalog import Catalog, VendorModule
 from zfsstore.host.errors import CodeChanged
 from zfsstore.host.registry import ModuleRegistry
@@ -54,7 +54,7 @@ def test_one_instance_until_it_changes(catalog: Catalog, tmp_path: Path) -> None
 
 def test_unknown_and_removed(catalog: Catalog, tmp_path: Path) -> None:
     registry = ModuleRegistry(catalog)
-    registry.start()
+    registry.load_all()
     with pytest.raises(ConfigurationError, match="absent"):
         registry.get("absent")
     catalog.set_module(simple(tmp_path))
@@ -70,7 +70,7 @@ def test_a_broken_module_harms_no_other(catalog: Catalog, tmp_path: Path) -> Non
         VendorModule("broken", "absent.absent.Absent", "", {"secret": "hunter2hunter2"})
     )
     registry = ModuleRegistry(catalog)
-    registry.start()
+    registry.load_all()
     registry.get("m")
     for _ in range(2):
         with pytest.raises(ModuleLoadError, match=r"absent\.absent") as caught:
@@ -98,8 +98,8 @@ def test_changed_code(catalog: Catalog, tmp_path: Path) -> None:
         (str(folder),),
     )
     ours, theirs = ModuleRegistry(catalog), ModuleRegistry(catalog)
-    ours.start()
-    theirs.start()
+    ours.load_all()
+    theirs.load_all()
     _, digests = ours.try_load(spec)
     accepted = VendorModule("m", spec.module, "", spec.args, spec.python_path, digests)
     catalog.set_module(accepted)
@@ -108,11 +108,26 @@ def test_changed_code(catalog: Catalog, tmp_path: Path) -> None:
     for registry in (ours, theirs):  # theirs never loaded the old code, and must not mix
         with pytest.raises(CodeChanged, match="zfsstore reload"):
             registry.try_load(spec)
-    with pytest.raises(ModuleLoadError, match="zfsstore reload"):
+    with pytest.raises(Unavailable, match="zfsstore reload"):
         theirs.get("m")
     assert ours.get("m").code == 1  # type: ignore[attr-defined]
-    reloaded = ModuleRegistry(catalog)
-    reloaded.start()
-    reloaded.get("m")
-    assert catalog.get_module("m").code_digests != digests
-    reloaded.try_load(spec)
+    assert catalog.get_module("m").code_digests == digests
+    _, newer = ModuleRegistry(catalog, is_code_recorded=False).try_load(spec)
+    assert newer != digests
+
+
+def test_what_cannot_be_loaded_is_tried_again(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zfsstore.host.registry.RETRY_S", 0.0)
+    folder = tmp_path / "python"
+    spec = VendorModule(
+        "m", "late_vendor.Store", "", {"storage_dir": str(tmp_path / "o")}, (str(folder),)
+    )
+    catalog.set_module(spec)
+    registry = ModuleRegistry(catalog)
+    registry.load_all()
+    with pytest.raises(ModuleLoadError, match="does not exist"):
+        registry.get("m")
+    write_code(folder, "late_vendor", 1)
+    assert registry.get("m").code == 1  # type: ignore[attr-defined]

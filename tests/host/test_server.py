@@ -15,7 +15,7 @@ import pytest
 from tests.host.serving import _PROGRAM, ROOT, Client, Server, path_of, wait_until
 from zfsstore.host.bootstrap import bootstrap
 from zfsstore.host.config import Config
-from zfsstore.host.server import reload_workers
+from zfsstore.host.running import reload_workers
 from zfsstore.host.services import open_services
 
 
@@ -109,7 +109,7 @@ def test_a_reload_cuts_nothing_off(tmp_path: Path) -> None:
         thread.start()
         wait_until(lambda: _is_receiving(server))
         old = set(server.workers())
-        reload_workers(Config(data_dir=server.data_dir))
+        reload_workers(server.data_dir)
         wait_until(lambda: len(set(server.workers()) - old) == 2)
         assert server.client().get("/cdmi/").status == 200
         released.set()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from modules.errors import NotFound
 from zfsstore.cli.output import Output
 from zfsstore.cli.parsers import OK, Commands, add_command
 from zfsstore.cli.session import load_config
@@ -51,33 +49,9 @@ def run_serve(args: argparse.Namespace, output: Output) -> int:
 
 
 def run_reload(args: argparse.Namespace, output: Output) -> int:
-    """Send SIGHUP to the server whose pid file lies in the data folder."""
-    from zfsstore.host.server import reload_workers
+    """Send SIGHUP to the server that holds the data folder."""
+    from zfsstore.host.running import reload_workers
 
-    config = load_config(args)
-    require_server(config.pid_file)
-    process_id = reload_workers(config)
+    process_id = reload_workers(load_config(args).data_dir)
     output.text(f"told process {process_id} to replace its workers", {"process_id": process_id})
     return OK
-
-
-def require_server(pid_file: Path) -> None:
-    """Refuse to signal a process that is no server.
-
-    A server that was killed leaves its pid file, and its number may be another program's by now.
-
-    Raises:
-        NotFound: no pid file, or no server runs under its number.
-    """
-    try:
-        process_id = int(pid_file.read_text(encoding="ascii"))
-        command = Path(f"/proc/{process_id}/cmdline").read_bytes()
-    except (OSError, ValueError):
-        command = b""
-    if b"zfsstore" not in command:
-        raise NotFound(
-            "no server runs on this data folder",
-            operation="reload workers of",
-            subject=str(pid_file.parent),
-            hint="check --data, or start it with `zfsstore serve`",
-        )

@@ -13,6 +13,7 @@ import falcon
 from modules.errors import NotFound, StorageError
 from zfsstore.host.bootstrap import bootstrap
 from zfsstore.host.cdmi import CdmiFrontEnd
+from zfsstore.host.code import record_code
 from zfsstore.host.config import Config
 from zfsstore.host.errors import (
     MethodNotAllowed,
@@ -48,6 +49,7 @@ class Host:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._config = services.config
+        services.registry.load_all()
         self._authenticator = services.authenticator()
         self._front_ends: Mapping[str, FrontEnd] = {
             "cdmi": CdmiFrontEnd(services.objects, services.administration)
@@ -125,7 +127,8 @@ class Host:
 def create_app(config: Config | Mapping[str, Any] | str | os.PathLike[str]) -> Host:
     """Return the WSGI application for these settings, creating the store when it is new.
 
-    Call it in the process that serves, after any fork.
+    Call it in the process that serves, after any fork. It takes the code of storage modules that
+    is there: a web server has nobody who could say whether all its processes start, or one.
 
     Args:
         config: a Config, a mapping of settings, or the path of a TOML file.
@@ -135,6 +138,7 @@ def create_app(config: Config | Mapping[str, Any] | str | os.PathLike[str]) -> H
     """
     checked = Config.load(config)
     bootstrap(checked)
+    record_code(checked)
     return Host(Services.open(checked))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from modules.errors import translated_oserror
 from zfsstore.host.auth import generate_password
 from zfsstore.host.catalog import Catalog, Role
 from zfsstore.host.config import Config
-from zfsstore.host.services import open_services
+from zfsstore.host.services import Services
 
 ADMINISTRATOR: Final = "administrator"
 DEFAULT_MODULE: Final = "default"
@@ -49,7 +49,7 @@ def _has_administrator(config: Config) -> bool:
 
 def _create_administrator(config: Config) -> None:
     """Password file first, the user last: only the user says that all of it is done."""
-    with open_services(config) as services:
+    with closing(Services.open(config, has_workers=False)) as services:
         administration = services.administration
         if not services.catalog.list_modules():
             administration.put_module(

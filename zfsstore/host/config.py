@@ -21,7 +21,7 @@ class Config:
     """Every setting of the host; each has a default that works.
 
     Attributes:
-        data_dir: catalog, objects of the module "default", password file, pid file.
+        data_dir: catalog, objects of the module "default", password file.
         listen: "address:port", "[IPv6]:port" or "unix:/path"; port 0 takes a free one.
         workers: processes.
         threads: requests served at once by each process. A slow upload or download holds one.
@@ -155,11 +155,6 @@ class Config:
     def password_file(self) -> Path:
         """Where the generated password of the user ``administrator`` is written, once."""
         return self.data_dir / "administrator.password"
-
-    @property
-    def pid_file(self) -> Path:
-        """Where the server writes the process id of its master."""
-        return self.data_dir / "zfsstore.pid"
 
 
 def _wrong(field: str, reason: str, *, hint: str | None = None) -> ConfigurationError:

@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from modules import StorageModule
-from modules.errors import ConfigurationError, ModuleLoadError, StorageError
-from modules.loader import check_entry, entry_digest, load_module
+from modules.errors import ConfigurationError, ModuleLoadError, StorageError, Unavailable
+from modules.loader import load_module
 from zfsstore.host.catalog import Catalog, VendorModule
+from zfsstore.host.code import code_digests
 from zfsstore.host.errors import CodeChanged
 from zfsstore.host.redaction import scrub
 
@@ -27,7 +28,7 @@ RETRY_S: Final = 5.0
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     configured: VendorModule
-    outcome: StorageModule | ModuleLoadError
+    outcome: StorageModule | StorageError
     at: float = field(default_factory=time.monotonic)
 
 
@@ -43,25 +44,28 @@ class ModuleRegistry:
     Args:
         catalog: where the modules are configured.
         python_path: entries that every module may be imported from, after its own.
+        is_code_recorded: the code that the catalog records is what workers run, so no other may
+            be loaded; False when there are no workers.
     """
 
-    def __init__(self, catalog: Catalog, *, python_path: Sequence[str] = ()) -> None:
+    def __init__(
+        self, catalog: Catalog, *, python_path: Sequence[str] = (), is_code_recorded: bool = True
+    ) -> None:
         self._catalog = catalog
         self._python_path = tuple(python_path)
+        self._is_code_recorded = is_code_recorded
         self._lock = threading.RLock()
-        self._digests: dict[str, str] = {}  # python-path entry -> the code this process imported
+        self._imported: dict[str, str] = {}  # python-path entry -> digest of its code
         self._configured: Mapping[str, VendorModule] = MappingProxyType({})
         self._loaded: dict[str, _Loaded] = {}
         self._revision = -1
 
-    def start(self) -> None:
-        """Load every configured module, with whatever code its python-path entries hold.
-
-        Called once by a server process before its first request; it records that code in the
-        catalog. From then on, other code in the same entry is a conflict until a reload.
-        """
+    def load_all(self) -> None:
+        """Load every configured module, so that the first requests need not; log what fails."""
         with self._lock:
-            self._read_catalog(is_start=True)
+            self._read_catalog()
+            for name in self._configured:
+                self._current(name)
 
     def get(self, name: str) -> StorageModule:
         """Return the instance of a configured module.
@@ -69,27 +73,18 @@ class ModuleRegistry:
         Raises:
             ConfigurationError: none has this name.
             ModuleLoadError: it cannot be loaded; tried again every few seconds.
+            Unavailable: its code changed since the workers started.
         """
         revision = self._catalog.revision()
         if revision != self._revision:
             with self._lock:
                 if revision != self._revision:
-                    self._read_catalog(is_start=False)
-        configured = self._configured.get(name)
-        if configured is None:
-            raise ConfigurationError(
-                "there is no vendor module of this name",
-                operation="find module",
-                subject=name,
-                hint="configure it with `zfsstore module put` or fix the policy",
-            )
+                    self._read_catalog()
         loaded = self._loaded.get(name)
-        if loaded is None:
+        if loaded is None or isinstance(loaded.outcome, StorageError):
             with self._lock:
-                loaded = self._loaded.get(name) or self._load(configured, is_start=False)
-        if isinstance(loaded.outcome, ModuleLoadError):
-            loaded = self._retry(name, loaded)
-        if isinstance(loaded.outcome, ModuleLoadError):
+                loaded = self._current(name)
+        if isinstance(loaded.outcome, StorageError):
             raise copy.copy(loaded.outcome)  # of its own for each thread: it gets a traceback
         return loaded.outcome
 
@@ -102,17 +97,12 @@ class ModuleRegistry:
 
         Raises:
             ModuleLoadError: it cannot be loaded.
-            CodeChanged: an entry of its python-path holds other code than the server runs.
+            CodeChanged: an entry of its python-path holds other code than the workers run.
         """
         with self._lock:
-            if self._catalog.revision() != self._revision:
-                self._read_catalog(is_start=False)
-            recorded: dict[str, str] = {}
-            for module in self._configured.values():
-                recorded.update(module.code_digests)
-            digests = self._accept_code(candidate, recorded=recorded)
-            path = (*candidate.python_path, *self._python_path)
-            return load_module(candidate.module, candidate.args, python_path=path), digests
+            self._read_catalog()
+            digests = self._accept_code(candidate)
+            return self._instantiate(candidate), digests
 
     def adopt(self, configured: VendorModule, module: StorageModule) -> None:
         """Use *module* for *configured*, which the caller has just written to the catalog.
@@ -120,74 +110,85 @@ class ModuleRegistry:
         Spares the instance that passed the health check from being made twice.
         """
         with self._lock:
-            self._read_catalog(is_start=False, ready=_Loaded(configured, module))
+            self._read_catalog()
+            present = self._configured.get(configured.name)
+            if present is not None and _is_same(present, configured):
+                self._loaded[configured.name] = _Loaded(configured, module)
 
-    def _read_catalog(self, *, is_start: bool, ready: _Loaded | None = None) -> None:
-        """Load what is new or different, forget what is gone, keep what is the same."""
+    def _read_catalog(self) -> None:
+        """Forget the instances of what is gone or different; the next ``get`` makes them anew."""
         revision = self._catalog.revision()  # first: a change in between is seen next time
         configured = {module.name: module for module in self._catalog.list_modules()}
-        for name, module in configured.items():
-            is_ready = ready is not None and ready.configured.name == name
-            present = ready if is_ready else self._loaded.get(name)
-            if present is not None and _is_same(present.configured, module):
-                self._loaded[name] = present
-            else:
-                self._load(module, is_start=is_start)
-        for name in set(self._loaded) - set(configured):
-            del self._loaded[name]
         self._configured = MappingProxyType(configured)
+        for name, loaded in list(self._loaded.items()):
+            if name not in configured or not _is_same(loaded.configured, configured[name]):
+                del self._loaded[name]
         self._revision = revision
 
-    def _load(self, configured: VendorModule, *, is_start: bool) -> _Loaded:
-        outcome: StorageModule | ModuleLoadError
+    def _current(self, name: str) -> _Loaded:
+        """Return what is loaded under *name*, loading it when that is due; needs the lock."""
+        configured = self._configured.get(name)
+        if configured is None:
+            raise ConfigurationError(
+                "there is no vendor module of this name",
+                operation="find module",
+                subject=name,
+                hint="configure it with `zfsstore module put` or fix the policy",
+            )
+        present = self._loaded.get(name)
+        if present is not None:
+            is_recent = time.monotonic() - present.at <= RETRY_S
+            if is_recent or not isinstance(present.outcome, StorageError):
+                return present
+        loaded = self._loaded[name] = _Loaded(configured, self._load(configured))
+        return loaded
+
+    def _load(self, configured: VendorModule) -> StorageModule | StorageError:
+        name = configured.name
         try:
-            recorded = None if is_start else configured.code_digests
-            digests = self._accept_code(configured, recorded=recorded)
-            path = (*configured.python_path, *self._python_path)
-            outcome = load_module(configured.module, configured.args, python_path=path)
-            if is_start and digests != configured.code_digests:
-                self._catalog.set_code_digests(configured.name, digests)
+            self._accept_code(configured)
+            return self._instantiate(configured)
+        except CodeChanged as error:
+            _log.error("module %s is not usable: %s", name, error)
+            return Unavailable(  # every user may read this: the path is in the log
+                "its code changed since the workers started",
+                operation="find module",
+                subject=name,
+                hint=error.hint,
+            )
         except StorageError as error:
             # Without the cause: a vendor's text may quote a secret.
             reason = scrub(str(error), configured.args)
-            _log.error("module %s is not usable: %s", configured.name, reason)
-            outcome = ModuleLoadError(
-                f"it is not usable: {reason}", operation="find module", subject=configured.name
+            _log.error("module %s is not usable: %s", name, reason)
+            return ModuleLoadError(
+                f"it is not usable: {reason}", operation="find module", subject=name
             )
-        loaded = self._loaded[configured.name] = _Loaded(configured, outcome)
-        return loaded
 
-    def _retry(self, name: str, failed: _Loaded) -> _Loaded:
-        with self._lock:
-            present = self._loaded.get(name, failed)
-            if present is failed and time.monotonic() - failed.at > RETRY_S:
-                return self._load(failed.configured, is_start=False)
-            return present
+    def _instantiate(self, module: VendorModule) -> StorageModule:
+        path = (*module.python_path, *self._python_path)
+        return load_module(module.module, module.args, python_path=path)
 
-    def _accept_code(
-        self, module: VendorModule, *, recorded: Mapping[str, str] | None
-    ) -> dict[str, str]:
+    def _accept_code(self, module: VendorModule) -> dict[str, str]:
         """Return the digest of each entry, proven to be the code this process runs or may run.
 
-        Python imports a package once: what lies in an entry later would be ignored, or mixed.
-
-        Args:
-            recorded: the code the other processes run; None when it need not match.
+        Raises:
+            CodeChanged: an entry holds other code.
         """
-        digests = {}
-        for entry in (*module.python_path, *self._python_path):
-            path = check_entry(entry)
-            digest = entry_digest(path)
-            expected = self._digests.get(path) or (recorded or {}).get(path, digest)
-            if digest != expected:
+        running: dict[str, str] = {}
+        if self._is_code_recorded:
+            for configured in self._configured.values():
+                running |= configured.code_digests
+        running |= self._imported
+        digests = code_digests((*module.python_path, *self._python_path))
+        for path, digest in digests.items():
+            if digest != running.get(path, digest):
                 raise CodeChanged(
-                    f"the code in {path} changed since this server loaded it",
+                    f"the code in {path} changed since the workers started",
                     operation="load module",
                     subject=module.name,
-                    hint="reload workers: zfsstore reload",
+                    hint="reload the workers: zfsstore reload",
                 )
-            digests[path] = digest
-        self._digests.update(digests)
+        self._imported |= digests
         return digests
 
 

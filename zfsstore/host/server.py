@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import os
 import shlex
@@ -18,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
-from modules.errors import Conflict, NotFound, StorageError, translated_oserror
+from modules.errors import StorageError
 from zfsstore.host.config import Config
+from zfsstore.host.running import hold_server_lock
 
 if TYPE_CHECKING:
     from zfsstore.host.app import Host
+
+_log: Final = logging.getLogger(__name__)
 
 MAX_REQUEST_LINE: Final = 8190  # gunicorn's largest; a key is up to 1,024 bytes, escaped 3,072
 _ACCESS_FORMAT: Final = '%(h)s %(u)s %(t)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms'  # no query string
@@ -47,52 +49,23 @@ def serve(config: Config) -> int:
         level=config.log_level.upper(),
         format="%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
-    _run_in_child(config)
-    lock_fd = _lock(config)
-    config.pid_file.unlink(missing_ok=True)  # stale: nobody holds the lock
+    hold_server_lock(config.data_dir)
+    _run_in_child(lambda: _prepare(config))
     master = os.getpid()
     try:
-        _Server(config, lock_fd).run()
+        _Server(config).run()
     except SystemExit as stop:
         if os.getpid() != master:  # a worker ends here, too
             raise
         return stop.code if isinstance(stop.code, int) else 1
-    finally:
-        if os.getpid() == master:
-            os.close(lock_fd)
     return 0
-
-
-def reload_workers(config: Config) -> int:
-    """Tell the server on this data directory to replace its workers; requests are not cut off.
-
-    Returns:
-        The process id of the server.
-
-    Raises:
-        NotFound: none runs.
-        PermissionDenied: it belongs to another user.
-    """
-    try:
-        process_id = int(config.pid_file.read_text(encoding="ascii"))
-        with translated_oserror(operation="reload workers of", subject=str(config.data_dir)):
-            os.kill(process_id, signal.SIGHUP)
-    except (FileNotFoundError, ValueError, ProcessLookupError) as error:
-        raise NotFound(
-            "no server runs there",
-            operation="reload workers of",
-            subject=str(config.data_dir),
-            hint="start it with `zfsstore serve`",
-        ) from error
-    return process_id
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotations
     """gunicorn with settings of ours; the application is made in each worker."""
 
-    def __init__(self, config: Config, lock_fd: int) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._lock_fd = lock_fd
         super().__init__()
 
     def load_config(self) -> None:
@@ -110,7 +83,6 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotat
             "graceful_timeout": config.graceful_timeout_s,
             "limit_request_line": MAX_REQUEST_LINE,
             "http_parser": config.http_parser,
-            "pidfile": str(config.pid_file),
             # Touched every second by each worker: keep that off the disk.
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
             "control_socket_disable": True,
@@ -120,16 +92,18 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotat
             "proc_name": "zfsstore",
             "umask": 0o077,
             "when_ready": self._announce,
-            "post_fork": self._after_fork,
+            "on_reload": self._record_code,
+            "post_fork": _die_with_parent,
             "worker_exit": _close_application,
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
 
     def load(self) -> Host:
-        from zfsstore.host.app import create_app
+        from zfsstore.host.app import Host
+        from zfsstore.host.services import Services
 
-        return create_app(self._config)
+        return Host(Services.open(self._config))
 
     def _announce(self, arbiter: Any) -> None:
         for listener in arbiter.LISTENERS:
@@ -137,9 +111,12 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotat
         address = _address(arbiter.LISTENERS[0].sock)
         print(_greeting(self._config, address), flush=True)
 
-    def _after_fork(self, _arbiter: Any, _worker: Any) -> None:
-        os.close(self._lock_fd)
-        _die_with_parent()
+    def _record_code(self, _arbiter: Any) -> None:
+        """Let the new workers of a reload, which start next, run the code that is there."""
+        try:
+            _run_in_child(lambda: _record_code(self._config))
+        except StorageError as error:
+            _log.error("modules whose code changed stay out of use: %s", error)
 
 
 def _close_application(_arbiter: Any, worker: Any) -> None:
@@ -148,13 +125,17 @@ def _close_application(_arbiter: Any, worker: Any) -> None:
         application.close()
 
 
-def _run_in_child(config: Config) -> None:
-    """Prepare the store in a process of its own: the server forks, and must own no connection."""
+def _run_in_child(work: Callable[[], None]) -> None:
+    """Do what needs the catalog in a process of its own: the server forks, and must own nothing.
+
+    Raises:
+        StorageError: *work* raised it.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        os._exit(_report(lambda: _bootstrap(config), writer))
+        os._exit(_report(work, writer))
     os.close(writer)
     with open(reader, encoding="utf-8") as pipe:
         reason = pipe.read()
@@ -163,10 +144,17 @@ def _run_in_child(config: Config) -> None:
         raise StorageError(reason or f"preparing the store ended with status {status}")
 
 
-def _bootstrap(config: Config) -> None:
+def _prepare(config: Config) -> None:
     from zfsstore.host.bootstrap import bootstrap
 
     bootstrap(config)
+    _record_code(config)
+
+
+def _record_code(config: Config) -> None:
+    from zfsstore.host.code import record_code
+
+    record_code(config)
 
 
 def _report(work: Callable[[], None], writer: int) -> int:
@@ -176,29 +164,10 @@ def _report(work: Callable[[], None], writer: int) -> int:
         os.write(writer, str(error).encode())
         return 1
     except BaseException:
-        logging.getLogger(__name__).exception("cannot prepare the store")
+        _log.exception("cannot prepare the store")
         os.write(writer, b"cannot prepare the store; the reason is above")
         return 1
     return 0
-
-
-def _lock(config: Config) -> int:
-    """Return the descriptor of a lock that says: a server runs on this data directory.
-
-    Unlike a process id in a file, it cannot be stale: the kernel releases it with the process.
-    """
-    fd = os.open(config.data_dir / "server.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise Conflict(
-            "a server runs there already",
-            operation="serve",
-            subject=str(config.data_dir),
-            hint="stop it first, or choose another data directory",
-        ) from None
-    return fd
 
 
 def _limit_header_wait(listener: socket.socket, timeout_s: float) -> None:
@@ -211,7 +180,7 @@ def _limit_header_wait(listener: socket.socket, timeout_s: float) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, option)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(_arbiter: Any, _worker: Any) -> None:
     """Make the kernel kill this worker when the master dies, so that the port is free again.
 
     Without it, workers of a killed master keep the port until their requests are done.

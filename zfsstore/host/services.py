@@ -12,6 +12,7 @@ from zfsstore.host.catalog import Catalog, Tenant
 from zfsstore.host.config import Config
 from zfsstore.host.objects import ObjectService
 from zfsstore.host.registry import ModuleRegistry
+from zfsstore.host.running import find_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,20 @@ class Services:
     administration: Administration
 
     @classmethod
-    def open(cls, config: Config) -> Services:
+    def open(cls, config: Config, *, has_workers: bool = True) -> Services:
         """Open catalog, modules and namespaces; after a fork, never before.
+
+        Args:
+            has_workers: False when no worker runs, so that no code is the one that they run.
 
         Raises:
             StorageError: the catalog cannot be opened. A module that cannot be loaded is logged
                 and raises where it is used.
         """
         catalog = Catalog(config.catalog_url)
-        registry = ModuleRegistry(catalog, python_path=config.python_path)
-        registry.start()
+        registry = ModuleRegistry(
+            catalog, python_path=config.python_path, is_code_recorded=has_workers
+        )
         objects = ObjectService(
             modules=registry.get, context=registry.context, database_url=config.namespace_url
         )
@@ -58,8 +63,8 @@ class Services:
 
 @contextmanager
 def open_services(config: Config) -> Iterator[Services]:
-    """Give the services of a process, closed in the end."""
-    services = Services.open(config)
+    """Give the services to a command, which is no worker; closed in the end."""
+    services = Services.open(config, has_workers=find_server(config.data_dir) is not None)
     try:
         yield services
     finally:
