@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["modules", "modules.conformance", "modules.extensions", "simple", "tests"]
+    "name", ["modules", "modules.conformance", "modules.extensions", "simple", "tests", "zfsstore"]
 )
 def test_all_names_exist(name: str) -> None:
     package = importlib.import_module(name)
