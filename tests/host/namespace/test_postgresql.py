@@ -1,0 +1,192 @@
+"""The same index in a real PostgreSQL, started for these tests."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from modules.errors import HasDependents, Unavailable, VolumeNotFound
+from zfsstore.host.errors import PreconditionFailed
+from zfsstore.host.namespace import bucket_changes
+from zfsstore.host.namespace.index import Index
+from zfsstore.host.namespace.opening import open_shared
+from zfsstore.host.namespace.records import Conditions, Draft
+from zfsstore.host.namespace.store import Store
+
+pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
+
+MakeDraft = Callable[..., Draft]
+
+
+def find_binaries() -> Path | None:
+    """Return the directory of initdb and postgres; Debian keeps it out of PATH."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return versions[-1].parent if versions else None
+
+
+BINARIES = find_binaries()
+pytestmark = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
+
+
+def unprivileged() -> dict[str, object]:
+    """Return how to start a process that is not root, which PostgreSQL refuses to run as."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam("nobody")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a database of a server of our own."""
+    assert BINARIES is not None
+    directory = tmp_path_factory.mktemp("postgresql")
+    for parent in (directory, *directory.parents[:2]):
+        parent.chmod(0o711)
+    data = directory / "data"
+    data.mkdir()
+    if os.geteuid() == 0:
+        os.chown(data, *(pwd.getpwnam("nobody")[2:4]))
+    options = unprivileged()
+    subprocess.run(
+        [BINARIES / "initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+        **options,  # type: ignore[call-overload]
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [BINARIES / "postgres", "-D", data, "-p", str(port), "-k", "", "-h", "127.0.0.1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        **options,  # type: ignore[call-overload]
+    )
+    try:
+        subprocess.run(
+            [
+                "timeout",
+                "60",
+                "sh",
+                "-c",
+                f"until {BINARIES}/pg_isready -q -h 127.0.0.1 -p {port}; do sleep 0.1; done",
+            ],
+            check=True,
+        )
+        yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture
+def store(server: str) -> Iterator[Store]:
+    opened = Store(open_shared(server))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def index(store: Store, request: pytest.FixtureRequest) -> Index:
+    values = bucket_changes.new_bucket(tenant="acme", name=request.node.name, module="m")
+    return Index(store, store.writer.run(0, lambda tx: bucket_changes.create_bucket(tx, values)))
+
+
+def test_every_operation(index: Index, draft: MakeDraft) -> None:
+    stored = draft(7, content_type="text/plain", metadata={"n": [1, None, "ü"]})
+    outcome = index.put("a/é", stored)
+    assert outcome.created
+    assert outcome.version == index.get("a/é")
+    replaced = index.put("a/é", draft(3), conditions=Conditions(if_match=(outcome.version.etag,)))
+    assert outcome.version.object_id == replaced.version.object_id
+    with pytest.raises(PreconditionFailed):
+        index.put("a/é", draft(), conditions=Conditions(if_none_match=("*",)))
+    assert 1 == len(replaced.released)
+    assert list(replaced.released) == list(index.pending())
+    index.forget_pending(replaced.released).wait()
+    assert [] == list(index.pending())
+    assert "a/é" == index.find_object_id(outcome.version.object_id)
+    assert (1, 3) == (index.info().key_count, index.info().size_bytes)
+    with pytest.raises(HasDependents):
+        index.begin_delete()
+    assert 1 == len(list(index.live_module_data("zfs1")))
+    assert ("zfs1",) == tuple(index.modules())
+    index.delete("a/é")
+    index.begin_delete()
+    with pytest.raises(VolumeNotFound):
+        index.put("k", draft())
+
+
+def test_order_is_byte_order(index: Index, draft: MakeDraft) -> None:
+    names = ["Z", "a", "a.b", "a/b", "ab", "z", "é", "\U0001f600", "\ufffd"]
+    for name in names:
+        index.put(name, draft())
+    assert sorted(names, key=str.encode) == [item.key for item in index.list_keys().items]
+    rolled_up = [item.key for item in index.list_keys("", delimiter="/", after="a.b").items]
+    assert ["a/", "ab", "z", "é", "\ufffd", "\U0001f600"] == rolled_up
+
+
+def test_two_hosts_never_make_a_key_twice(server: str, index: Index, draft: MakeDraft) -> None:
+    other = Store(open_shared(server))
+    second = Index(other, index.info().id)
+    created: list[bool] = []
+    errors: list[BaseException] = []
+
+    def work(target: Index, number: int) -> None:
+        try:
+            for step in range(10):
+                created.append(target.put(f"shared-{step}", draft(1)).created)
+                target.put(f"{number}/{step}", draft(1))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(target, number))
+        for number in range(8)
+        for target in (index, second)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert [] == errors
+    assert 10 == sum(created)
+    assert 10 + 8 * 10 == index.info().key_count
+    assert 90 == index.info().size_bytes
+
+
+def test_a_connection_that_was_lost_is_replaced(
+    store: Store, index: Index, draft: MakeDraft
+) -> None:
+    index.put("a", draft())
+    assert index.get("a") is not None
+    admin = store.database.connect()
+    admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    )
+    admin.close()
+    index.put("b", draft())
+    with pytest.raises(Unavailable):
+        index.get("b")  # a reader's connection is only known to be dead once it was used
+    assert index.get("b") is not None
+
+
+def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(Unavailable, match="127.0.0.1"):
+        Store(open_shared("postgresql+psycopg://test:secret@127.0.0.1:1/postgres"))
