@@ -45,9 +45,9 @@ def store(
 
     Rename first, and only then the fsyncs: the id is random and nobody knows it before this
     returns, so the name may be visible early, and both the name and the data reach the disk in
-    one journal commit instead of two (docs/performance.md). A killed process leaves at most a
-    temporary file, or a whole object that nothing refers to; a power cut may tear the latter.
-    A sweep finds both.
+    one commit instead of two (zfsstore/README.md, "Write path"). A killed process leaves at
+    most a temporary file, or a whole object that nothing refers to; a power cut may tear the
+    latter. A sweep finds both.
 
     Raises:
         StorageError: the file system failed, or *before_block* refused.

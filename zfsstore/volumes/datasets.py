@@ -15,8 +15,8 @@ from zfsstore.zfs.commands import Dataset, format_text_property
 
 UUID: Final = "zfsstore:uuid"
 NAME: Final = "zfsstore:name"
-TRASHED_NAME: Final = "zfsstore:trashed-name"
-TRASHED_AT: Final = "zfsstore:trashed-at"
+TRASHED_NAME: Final = "zfsstore:trashed_name"
+TRASHED_AT: Final = "zfsstore:trashed_at"
 
 SMALLEST_QUOTA_BYTES: Final = 32 * 1024 * 1024
 """Below this, ballast, headroom and directories leave hardly any room for objects."""
