@@ -91,3 +91,23 @@ def test_a_container_takes_no_body(admin: Client, bucket: str) -> None:
     for path in ("/cdmi/with-body/", path_of(bucket, "with-body", is_container=True)):
         assert admin.put(path, b"x").status == 400
         assert admin.get(path).status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/cdmi/no%20such/x"), ("GET", "/cdmi/no%20such/"), ("GET", "/cdmi/no%20such/a/b")],
+)
+def test_a_missing_container_is_answered_in_words_of_http(
+    admin: Client, method: str, path: str
+) -> None:
+    error = admin.request(method, path).error
+    assert error["message"] == f"cannot {method} /cdmi/no%20such/: there is no such container"
+    assert error["hint"] == "create the container first: PUT /cdmi/no%20such/"
+
+
+def test_json_ends_with_a_line_feed(admin: Client, bucket: str) -> None:
+    """Else a terminal's prompt would stand behind it."""
+    for path in ("/cdmi/", path_of(bucket, is_container=True), "/cdmi/absent/", "/cdmi/%zz"):
+        body = admin.get(path).body
+        assert body.startswith(b"{")
+        assert body.endswith(b"}\n")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from modules.errors import VolumeNotFound
 from zfsstore.host.admin import Administration
 from zfsstore.host.cdmi.containers import Containers
 from zfsstore.host.cdmi.objects import Objects
 from zfsstore.host.cdmi.system import SYSTEM_CONFIGURATION, SystemConfiguration
 from zfsstore.host.exchange import Exchange
 from zfsstore.host.objects import ObjectService
+from zfsstore.host.paths import format_path
 
 PREFIX: Final = "cdmi"
 
@@ -33,6 +36,14 @@ class CdmiFrontEnd:
             StorageError: to be answered by the table of statuses.
         """
         names = exchange.path.components[1:]
+        try:
+            self._handle(exchange, names)
+        except VolumeNotFound as error:
+            if len(names) == 1 and exchange.method == "PUT":  # the tenant's own is missing
+                raise
+            raise _no_container(exchange, names[0]) from error
+
+    def _handle(self, exchange: Exchange, names: Sequence[str]) -> None:
         if not names:
             self._containers.handle_root(exchange)
         elif names[0] == SYSTEM_CONFIGURATION:
@@ -43,3 +54,14 @@ class CdmiFrontEnd:
             self._containers.handle_nested(exchange, names[0], "/".join(names[1:]) + "/")
         else:
             self._objects.handle(exchange, names[0], "/".join(names[1:]))
+
+
+def _no_container(exchange: Exchange, bucket: str) -> VolumeNotFound:
+    """Return the error for a bucket that is not there in the words of HTTP."""
+    path = format_path((PREFIX, bucket), is_container=True, mount=exchange.path.mount)
+    return VolumeNotFound(
+        "there is no such container",
+        operation=exchange.method,
+        subject=path,
+        hint=None if exchange.method == "DELETE" else f"create the container first: PUT {path}",
+    )
