@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, ClassVar
 
 from sqlalchemy import Dialect
@@ -85,6 +85,7 @@ class Readers:
                 yield connection
             except self._database.errors.Error as error:
                 connection.close()
+                self.close()  # the server may be gone, and every other connection with it
                 raise self._database.translate(error, "read index") from error
             except BaseException:
                 connection.close()
@@ -92,6 +93,7 @@ class Readers:
             self._idle.append(connection)
 
     def close(self) -> None:
-        """Close every connection; nobody may be using one."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close every connection that nobody is using."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
