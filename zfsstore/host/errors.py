@@ -36,7 +36,13 @@ from modules.errors import (
     VolumeExists,
     VolumeNotFound,
 )
-from zfsstore.zfs.errors import QuotaBelowUsage
+from zfsstore.zfs.errors import (
+    Diverged,
+    InvalidStream,
+    KeyNotLoaded,
+    QuotaBelowUsage,
+    StaleResumeToken,
+)
 
 
 class PreconditionFailed(Conflict):
@@ -123,6 +129,9 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         InProgress: 409,
         PreconditionFailed: 412,
         CodeChanged: 409,
+        Diverged: 409,
+        KeyNotLoaded: 409,
+        StaleResumeToken: 409,
         PermissionDenied: 500,  # the operating system refused the server, not the client
         Unauthenticated: 401,
         AccessDenied: 403,
@@ -132,6 +141,7 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         MethodNotAllowed: 405,
         IntegrityError: 500,
         TruncatedStream: 400,
+        InvalidStream: 400,
         UploadStalled: 408,
         SubstrateError: 500,
         CommandFailed: 500,

@@ -1,17 +1,17 @@
 """The argv of each zfs command that we run, and the parsing of what they print.
 
 Names are checked before they get here (zfsstore.zfs.names); none can begin with "-".
-Source: zfs-create(8), zfs-get(8), zfs-rename(8), zfs-set(8), zfs-mount(8), zfs-version(8).
+Source: zfs-create(8), zfs-set(8) with get and inherit, zfs-rename(8), zfs-mount(8), zfs-share(8).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from modules.errors import CommandFailed
+from zfsstore.zfs.snapshot_commands import flags, not_understood, options
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,12 @@ class Dataset:
         return int(value) or None if value is not None and value.isdigit() else None
 
 
-def create_argv(dataset: str, properties: Mapping[str, str]) -> list[str]:
+def create_argv(
+    dataset: str, properties: Mapping[str, str], *, parents: bool = False, mount: bool = True
+) -> list[str]:
     """Return the command that creates a file system with *properties*."""
-    return ["zfs", "create", *_options(properties), dataset]
+    chosen = flags(p=parents, u=not mount)
+    return ["zfs", "create", *chosen, *options(properties), dataset]
 
 
 def get_argv(
@@ -71,14 +74,43 @@ def set_argv(dataset: str, properties: Mapping[str, str]) -> list[str]:
     return ["zfs", "set", *(f"{name}={value}" for name, value in properties.items()), dataset]
 
 
-def rename_argv(dataset: str, new_name: str) -> list[str]:
+def inherit_argv(
+    dataset: str, name: str, *, recursive: bool = False, received: bool = False
+) -> list[str]:
+    """Return the command that removes a property's own value."""
+    return ["zfs", "inherit", *flags(r=recursive, S=received), name, dataset]
+
+
+def rename_argv(
+    dataset: str,
+    new_name: str,
+    *,
+    parents: bool = False,
+    force: bool = False,
+    remount: bool = True,
+) -> list[str]:
     """Return the command that renames a file system with all below it."""
-    return ["zfs", "rename", dataset, new_name]
+    return ["zfs", "rename", *flags(p=parents, f=force, u=not remount), dataset, new_name]
 
 
 def mount_argv(dataset: str) -> list[str]:
     """Return the command that mounts a file system."""
     return ["zfs", "mount", dataset]
+
+
+def unmount_argv(dataset: str, *, force: bool = False) -> list[str]:
+    """Return the command that unmounts a file system."""
+    return ["zfs", "unmount", *flags(f=force), dataset]
+
+
+def share_argv(dataset: str) -> list[str]:
+    """Return the command that exports a file system."""
+    return ["zfs", "share", dataset]
+
+
+def unshare_argv(dataset: str) -> list[str]:
+    """Return the command that takes back the export of a file system."""
+    return ["zfs", "unshare", dataset]
 
 
 def version_argv() -> list[str]:
@@ -98,12 +130,7 @@ def parse_get(stdout: str, *, argv: Sequence[str] = ()) -> list[Dataset]:
             continue
         columns = line.split("\t")
         if len(columns) != 4:
-            raise CommandFailed(
-                f"its output is not understood: {line[:200]!r}",
-                argv=argv,
-                operation="run",
-                subject=" ".join(argv[:2]) or "zfs get",
-            )
+            raise not_understood(line, argv)
         name, key, value, source = columns
         found.setdefault(name, {})[key] = Property(value, source)
     return [Dataset(name, properties) for name, properties in found.items()]
@@ -118,12 +145,7 @@ def parse_version(stdout: str) -> tuple[int, int, int]:
     first = stdout.split("\n", 1)[0].removeprefix("zfs-")
     found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", first)
     if found is None:
-        raise CommandFailed(
-            f"its output is not understood: {first[:200]!r}",
-            argv=version_argv(),
-            operation="run",
-            subject="zfs version",
-        )
+        raise not_understood(first, version_argv())
     return int(found[1]), int(found[2]), int(found[3] or 0)
 
 
@@ -139,8 +161,3 @@ def format_text_property(text: str) -> str:
 def parse_text_property(value: str) -> str:
     """Return the text that :func:`format_text_property` was given."""
     return unquote(value, errors="replace")
-
-
-def _options(properties: Mapping[str, str]) -> Iterable[str]:
-    for name, value in properties.items():
-        yield from ("-o", f"{name}={value}")

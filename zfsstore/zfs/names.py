@@ -28,6 +28,8 @@ _HASH_MARK: Final = "_h"
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789.-")
 _COMPONENT: Final = re.compile(r"(?:[a-z0-9.-]|_[0-9a-f]{2})+")
 _DATASET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*(?:/[A-Za-z0-9_.:-]+)*")
+_SHORT: Final = re.compile(r"[A-Za-z0-9_.: -]+")  # of a snapshot or bookmark: spaces, too
+_POOL: Final = re.compile(r"(?!(?:mirror|raidz[123]?|draid[123]?|spare)$)[A-Za-z][A-Za-z0-9_.:-]*")
 
 
 def encode_component(name: str) -> str:
@@ -114,6 +116,79 @@ def check_dataset_name(dataset: str, *, field: str = "dataset") -> str:
             hint='write it as "pool/name", letters, digits and _ . : - only, up to 255 characters',
         )
     return dataset
+
+
+def check_snapshot_name(snapshot: str, *, field: str = "snapshot") -> str:
+    """Return *snapshot* when it is a valid full name, ``DATASET@NAME``.
+
+    Raises:
+        InvalidName: it is none.
+    """
+    return _check_pair(snapshot, "@", "snapshot", field)
+
+
+def check_bookmark_name(bookmark: str, *, field: str = "bookmark") -> str:
+    """Return *bookmark* when it is a valid full name, ``DATASET#NAME``.
+
+    Raises:
+        InvalidName: it is none.
+    """
+    return _check_pair(bookmark, "#", "bookmark", field)
+
+
+def check_short_name(name: str, *, field: str = "name") -> str:
+    """Return *name* when it can be what follows the "@" of a snapshot or "#" of a bookmark.
+
+    Raises:
+        InvalidName: it cannot.
+
+    Source: OpenZFS, module/zcommon/zfs_namecheck.c (valid_char, entity_namecheck).
+    """
+    if not (isinstance(name, str) and _SHORT.fullmatch(name)) or name in (".", ".."):
+        raise InvalidName(
+            "it is no valid name of a snapshot or bookmark",
+            field=field,
+            operation="use name",
+            subject=f"{name!r:.300}",
+            hint="use letters, digits, spaces and _ . : - only",
+        )
+    return name
+
+
+def check_pool_name(pool: str, *, field: str = "pool") -> str:
+    """Return *pool* when it is a valid name of a pool.
+
+    Raises:
+        InvalidName: by the rules of zpool(8); spaces are refused, too.
+
+    Source: OpenZFS, module/zcommon/zfs_namecheck.c (pool_namecheck).
+    """
+    valid = isinstance(pool, str) and len(pool) <= MAX_DATASET_NAME and _POOL.fullmatch(pool)
+    if not valid:
+        raise InvalidName(
+            "it is no valid name of a pool",
+            field=field,
+            operation="use pool",
+            subject=f"{pool!r:.300}",
+            hint="begin with a letter, then letters, digits and _ . : - only",
+        )
+    return pool
+
+
+def _check_pair(name: str, delimiter: str, kind: str, field: str) -> str:
+    """Return *name* when it is a dataset, *delimiter* and a short name, not too long in all."""
+    dataset, found, short = name.partition(delimiter) if isinstance(name, str) else ("", "", "")
+    if not found or len(name) > MAX_DATASET_NAME:
+        raise InvalidName(
+            f"it is no valid name of a {kind}",
+            field=field,
+            operation=f"use {kind}",
+            subject=f"{name!r:.300}",
+            hint=f'write it as "pool/name{delimiter}{kind}", up to {MAX_DATASET_NAME} characters',
+        )
+    check_dataset_name(dataset, field=field)
+    check_short_name(short, field=field)
+    return name
 
 
 def _checked(name: str) -> bytes:
