@@ -58,8 +58,8 @@ def server() -> Iterator[str]:
         if os.geteuid() == 0:
             os.chown(directory, *pwd.getpwnam("nobody")[2:4])
         options: dict[str, Any] = {"cwd": "/", "stdout": subprocess.DEVNULL, **unprivileged()}
-        initdb = [BINARIES / "initdb", "-D", directory / "data", "-U", "test", "-A", "trust"]
-        subprocess.run([*initdb, "--no-sync"], check=True, **options)
+        initdb: list[str | Path] = [BINARIES / "initdb", "-D", directory / "data"]
+        subprocess.run([*initdb, "-U", "test", "-A", "trust", "--no-sync"], check=True, **options)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modules.errors import Busy, Conflict, NoSpace, ObjectNotFound, Unavailable
+from modules.errors import Busy, Conflict, NoSpace, ObjectNotFound, SubstrateError, Unavailable
 from modules.state import BALLAST_BYTES
 from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace import bucket_changes, changes
@@ -25,7 +25,9 @@ def put_work(key: str, draft: Draft) -> Work[object]:
     return lambda tx: changes.put(tx, key.encode(), draft, Conditions(), as_tree=False)
 
 
-def submit_together(store: Store, works: list[Work[object]]) -> list[Request[object]]:
+def submit_together(
+    store: Store, works: list[Work[object]], deletions: list[bool] | None = None
+) -> list[Request[object]]:
     """Queue all while the writer is held up, so that they share the next transaction."""
     entered, go = threading.Event(), threading.Event()
 
@@ -35,7 +37,11 @@ def submit_together(store: Store, works: list[Work[object]]) -> list[Request[obj
 
     held = store.writer.submit(1, hold)
     entered.wait(30)
-    requests = [store.writer.submit(1, work) for work in works]
+    flags = deletions or [False] * len(works)
+    requests = [
+        store.writer.submit(1, work, is_deletion=flag)
+        for work, flag in zip(works, flags, strict=True)
+    ]
     go.set()
     held.wait()
     return requests
@@ -155,31 +161,60 @@ def test_later_requests_of_a_batch_see_earlier_ones(store: Store, draft: MakeDra
     assert 4 == len(list(Index(store).pending()))
 
 
-@pytest.mark.parametrize("statement", ["COMMIT", "INSERT"])
-def test_a_full_disk_takes_the_ballast_and_tries_again(
+@pytest.mark.parametrize("statement", ["COMMIT", "DELETE"])
+def test_on_a_full_disk_a_deletion_gets_the_ballast(
     store: Store, draft: MakeDraft, statement: str
 ) -> None:
     ballast = store.database.directory / "ballast"  # type: ignore[attr-defined]
     assert BALLAST_BYTES == ballast.stat().st_size
-    watch(store, **{statement: [sqlite_error(sqlite3.SQLITE_FULL)]})
     index = Index(store)
-    assert index.put("k", draft()).created
-    assert 0 == ballast.stat().st_size
-    assert 1 == index.info().key_count
+    index.put("k", draft())
+    store.writer._disconnect()
+    watch(store, **{statement: [sqlite_error(sqlite3.SQLITE_FULL)]})
+    assert 1 == len(index.delete("k"))
+    assert not ballast.exists()
+    assert 0 == index.info().key_count
 
 
-def test_a_disk_that_stays_full_fails_everybody(store: Store, draft: MakeDraft) -> None:
-    full = [sqlite_error(sqlite3.SQLITE_FULL, "database or disk is full") for _ in range(2)]
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE])
+def test_on_a_full_disk_a_put_fails_and_leaves_the_ballast(
+    store: Store, draft: MakeDraft, code: int
+) -> None:
     index = Index(store)
     index.put("old", draft())
     store.writer._disconnect()
-    watch(store, INSERT=full)
-    works = [put_work("a", draft()), put_work("b", draft())]
-    for request in submit_together(store, works):
-        with pytest.raises(NoSpace, match="delete something"):
-            request.wait()
-    assert index.put("c", draft()).created  # and the writer goes on
-    assert ["c", "old"] == [item.key for item in index.list_keys().items]
+    watch(store, INSERT=[sqlite_error(code)])
+    with pytest.raises((NoSpace, SubstrateError)):
+        index.put("k", draft())
+    assert (store.database.directory / "ballast").exists()  # type: ignore[attr-defined]
+    assert index.put("k", draft()).created  # and the writer goes on
+
+
+def test_on_a_full_disk_deletions_pass_puts_of_their_batch(store: Store, draft: MakeDraft) -> None:
+    index = Index(store)
+    index.put("old", draft())
+    store.writer._disconnect()
+    watch(store, INSERT=[sqlite_error(sqlite3.SQLITE_FULL, "database or disk is full")])
+    put, delete = submit_together(
+        store,
+        [put_work("new", draft()), lambda tx: changes.delete(tx, b"old", Conditions())],
+        deletions=[False, True],
+    )
+    with pytest.raises(NoSpace, match="delete something"):
+        put.wait()
+    delete.wait()
+    assert 0 == index.info().key_count
+
+
+def test_a_disk_that_stays_full_fails_everybody(store: Store, draft: MakeDraft) -> None:
+    index = Index(store)
+    index.put("old", draft())
+    store.writer._disconnect()
+    full = [sqlite_error(sqlite3.SQLITE_FULL, "database or disk is full") for _ in range(2)]
+    watch(store, DELETE=full)
+    with pytest.raises(NoSpace, match="delete something"):
+        index.delete("old")
+    assert ["old"] == [item.key for item in index.list_keys().items]
 
 
 def test_a_commit_of_unknown_outcome_says_so(store: Store, draft: MakeDraft) -> None:

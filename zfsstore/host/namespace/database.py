@@ -53,8 +53,16 @@ class Database(ABC):
         """The driver's module, with the error classes of PEP 249."""
 
     @abstractmethod
-    def should_retry(self, error: Exception) -> bool:
-        """Return whether a failed transaction may succeed now, having done something about it."""
+    def is_full(self, error: Exception) -> bool:
+        """Return whether the transaction failed for want of space."""
+
+    @abstractmethod
+    def release_reserve(self) -> bool:
+        """Give back space that is held for deletions; return False when there is none left."""
+
+    @abstractmethod
+    def is_disconnected(self, error: Exception) -> bool:
+        """Return whether a new connection may do better."""
 
     @abstractmethod
     def is_uncertain(self, error: Exception) -> bool:

@@ -212,7 +212,7 @@ class Index:
         """
         encoded = encode_key(key)
         return self._store.writer.run(
-            self._bucket_id, lambda tx: changes.delete(tx, encoded, conditions)
+            self._bucket_id, lambda tx: changes.delete(tx, encoded, conditions), is_deletion=True
         )
 
     def create_container(self, key: str) -> bool:
@@ -231,13 +231,13 @@ class Index:
         """
         encoded = tree.check_container_key(encode_key(key))
         return self._store.writer.run(
-            self._bucket_id, lambda tx: changes.delete_container(tx, encoded)
+            self._bucket_id, lambda tx: changes.delete_container(tx, encoded), is_deletion=True
         )
 
     def forget_pending(self, done: Sequence[PendingDelete]) -> Request[None]:
         """Queue the removal of pending deletes that are carried out; waiting is not needed."""
         return self._store.writer.submit(
-            self._bucket_id, lambda tx: changes.delete_pending(tx, done)
+            self._bucket_id, lambda tx: changes.delete_pending(tx, done), is_deletion=True
         )
 
     def begin_delete(self) -> None:
@@ -246,7 +246,9 @@ class Index:
         Raises:
             HasDependents: it is not.
         """
-        self._store.writer.run(self._bucket_id, bucket_changes.begin_bucket_delete)
+        self._store.writer.run(
+            self._bucket_id, bucket_changes.begin_bucket_delete, is_deletion=True
+        )
 
     def abort_delete(self) -> None:
         """Undo ``begin_delete``."""

@@ -22,6 +22,7 @@ from zfsstore.host.namespace.shared import create_tables
 from zfsstore.host.namespace.transaction import Connection
 
 _SCHEMA_LOCK: Final = 0x7A66_7373_746F_7265  # "zfsstore", an advisory lock's number
+_DISK_FULL: Final = "53100"
 
 
 class SharedPostgresqlDatabase(Database):
@@ -69,7 +70,13 @@ class SharedPostgresqlDatabase(Database):
             raise self.translate(error, "connect") from error
         return connection
 
-    def should_retry(self, error: Exception) -> bool:
+    def is_full(self, error: Exception) -> bool:
+        return getattr(error, "sqlstate", None) == _DISK_FULL
+
+    def release_reserve(self) -> bool:
+        return False
+
+    def is_disconnected(self, error: Exception) -> bool:
         return isinstance(error, self._driver.OperationalError)
 
     def is_uncertain(self, error: Exception) -> bool:
@@ -78,7 +85,7 @@ class SharedPostgresqlDatabase(Database):
     def translate(self, error: Exception, operation: str) -> StorageError:
         kind: type[StorageError] = SubstrateError
         sqlstate = getattr(error, "sqlstate", None) or ""
-        if sqlstate == "53100":
+        if sqlstate == _DISK_FULL:
             kind = NoSpace
         elif sqlstate.startswith("40"):
             kind = Busy

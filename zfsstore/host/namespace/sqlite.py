@@ -64,7 +64,13 @@ class _SqliteDatabase(Database):
     def errors(self) -> Any:
         return sqlite3
 
-    def should_retry(self, error: Exception) -> bool:
+    def is_full(self, error: Exception) -> bool:
+        return isinstance(error, sqlite3.Error) and state.is_lack_of_space(error)
+
+    def release_reserve(self) -> bool:
+        return False
+
+    def is_disconnected(self, error: Exception) -> bool:
         return False
 
     def is_uncertain(self, error: Exception) -> bool:
@@ -137,9 +143,8 @@ class VolumeDatabase(_SqliteDatabase):
             )
         return connection
 
-    def should_retry(self, error: Exception) -> bool:
-        is_full = isinstance(error, sqlite3.Error) and state.is_lack_of_space(error)
-        return is_full and state.release_ballast(self.directory)
+    def release_reserve(self) -> bool:
+        return state.release_ballast(self.directory)
 
     def _create_bucket(self, connection: sqlite3.Connection) -> None:
         bucket = {"bucket_id": schema.VOLUME_BUCKET_ID}

@@ -32,10 +32,11 @@ Work = Callable[[Transaction], T]
 class Request(Generic[T]):
     """One request in the queue; ``wait`` gives its result once that is durable."""
 
-    __slots__ = ("_done", "_error", "_result", "bucket_id", "work")
+    __slots__ = ("_done", "_error", "_result", "bucket_id", "is_deletion", "work")
 
-    def __init__(self, bucket_id: int, work: Work[T]) -> None:
+    def __init__(self, bucket_id: int, work: Work[T], *, is_deletion: bool = False) -> None:
         self.bucket_id = bucket_id
+        self.is_deletion = is_deletion
         self.work = work
         # A bare lock: an Event or a Future would cost as much as the statements.
         self._done = threading.Lock()
@@ -92,9 +93,13 @@ class Writer:
         self._is_closed = False
         self._connection: Connection | None = None
 
-    def submit(self, bucket_id: int, work: Work[T]) -> Request[T]:
-        """Queue *work*, which must bear being run twice; ``wait`` for it or not."""
-        request = Request(bucket_id, work)
+    def submit(self, bucket_id: int, work: Work[T], *, is_deletion: bool = False) -> Request[T]:
+        """Queue *work*, which must bear being run twice; ``wait`` for it or not.
+
+        Args:
+            is_deletion: it leads to free space, so it may use the space reserved for that.
+        """
+        request = Request(bucket_id, work, is_deletion=is_deletion)
         if self._thread is None:
             self._start()
         if self._is_closed:
@@ -102,9 +107,9 @@ class Writer:
         self._queue.put(request)
         return request
 
-    def run(self, bucket_id: int, work: Work[T]) -> T:
+    def run(self, bucket_id: int, work: Work[T], *, is_deletion: bool = False) -> T:
         """Run *work* in a transaction and return its result once that is durable."""
-        return self.submit(bucket_id, work).wait()
+        return self.submit(bucket_id, work, is_deletion=is_deletion).wait()
 
     def close(self) -> None:
         """Finish what is queued, then end the thread and close the connection."""
@@ -144,16 +149,16 @@ class Writer:
         self._disconnect()
 
     def _write(self, batch: list[Request[Any]]) -> None:
-        """Commit the batch, a second time if the database says that may help; answer everybody."""
+        """Commit the batch, a second time if there is hope; answer everybody."""
         try:
             try:
                 self._commit(batch)
             except _BatchError as failure:
-                cause = _cause(failure)
-                may_repeat = not failure.in_commit or not self._database.is_uncertain(cause)
-                if not may_repeat or not self._database.should_retry(cause):
+                again = self._to_repeat(batch, failure)
+                if not again:
                     raise
-                self._commit(batch)
+                self._fail(batch, failure)
+                self._commit(again)
         except _BatchError as failure:
             self._fail(batch, failure)
         except Exception as error:  # the thread must live; whoever waits must hear
@@ -163,6 +168,21 @@ class Writer:
         finally:
             for request in batch:
                 request.answer()
+
+    def _to_repeat(self, batch: list[Request[Any]], failure: _BatchError) -> list[Request[Any]]:
+        """Return the requests of a lost transaction that may succeed now.
+
+        On a full disk these are the deletions: what the ballast frees is for them alone.
+        """
+        database, cause = self._database, _cause(failure)
+        if failure.in_commit and database.is_uncertain(cause):
+            return []
+        if not database.is_full(cause):
+            return batch if database.is_disconnected(cause) else []
+        deletions = [request for request in batch if request.is_deletion]
+        if deletions and (database.release_reserve() or len(deletions) < len(batch)):
+            return deletions
+        return []
 
     def _commit(self, batch: list[Request[Any]]) -> None:
         """Commit all requests of the batch but those that fail, which get their errors."""
