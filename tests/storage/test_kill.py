@@ -27,19 +27,21 @@ class Stuck:
 def puts(number):
     for turn in range(10**6):
         content = b"content %d %d" % (number, turn)
-        module_data = store.put({"tenant": "acme/photos"}, Slow(content))
+        module_data = store.put({"tenant": sys.argv[2]}, Slow(content))
         os.write(1, module_data.encode() + b" " + content + b"\\n")
 for number in range(4):
     threading.Thread(target=puts, args=(number,), daemon=True).start()
-store.put({"tenant": "acme/photos"}, Stuck())
+store.put({"tenant": sys.argv[2]}, Stuck())
 """
 
 
 def test_kill_9_in_the_middle_of_puts(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
+    store: ZFSStorage, root: Path, volume: Path, bucket: dict[str, Any]
 ) -> None:
     worker = subprocess.Popen(
-        [sys.executable, "-c", _PUTS, str(root)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _PUTS, str(root), bucket["tenant"]],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert worker.stdout is not None
     lines = [worker.stdout.readline() for _ in range(60)]
@@ -51,9 +53,9 @@ def test_kill_9_in_the_middle_of_puts(
     acknowledged = dict(line.rstrip("\n").split(" ", 1) for line in lines if line.startswith("z1:"))
     for module_data, content in acknowledged.items():
         assert get(store, bucket, module_data).decode() == content
-    left = len(object_files(root / "acme/photos")) - len(acknowledged)
+    left = len(object_files(volume)) - len(acknowledged)
     assert 1 <= left <= 5
     report = store.sweep(bucket, acknowledged, older_than=timedelta(0), dry_run=False)
     assert len(report.unreferenced) == left
     assert report.missing == ()
-    assert len(object_files(root / "acme/photos")) == len(acknowledged)
+    assert len(object_files(volume)) == len(acknowledged)

@@ -28,30 +28,25 @@ from zfsstore import ZFSStorage
 
 
 def test_object_is_one_read_only_file_named_by_its_id(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
+    store: ZFSStorage, volume: Path, bucket: dict[str, Any]
 ) -> None:
     module_data = put(store, bucket, b"content")
     match = re.fullmatch("z1:main:([0-9a-f]{32})", module_data)
     assert match is not None
-    path = root / "acme/photos/.zfsstore/objects/main" / match[1][:2] / match[1]
+    path = volume / ".zfsstore/objects/main" / match[1][:2] / match[1]
     assert path.read_bytes() == b"content"
     assert stat.S_IMODE(path.stat().st_mode) & 0o222 == 0
 
 
-def test_other_users_cannot_look_into_a_volume(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
-) -> None:
-    for volume in (root, root / "acme", root / "acme/photos"):
+def test_other_users_cannot_look_into_a_volume(store: ZFSStorage, root: Path) -> None:
+    for volume in (root, root / "acme"):
         assert stat.S_IMODE((volume / ".zfsstore").stat().st_mode) == 0o700
 
 
-def test_module_data_stays_valid_when_the_store_moves(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
-) -> None:
-    module_data = put(store, bucket, b"content")
-    os.rename(root, root.parent / "elsewhere")
-    moved = ZFSStorage(directory=str(root.parent / "elsewhere"))
-    assert get(moved, bucket, module_data) == b"content"
+def test_module_data_stays_valid_when_the_store_moves(tmp_path: Path) -> None:
+    module_data = put(ZFSStorage(directory=str(tmp_path / "here")), {}, b"content")
+    os.rename(tmp_path / "here", tmp_path / "there")
+    assert get(ZFSStorage(directory=str(tmp_path / "there")), {}, module_data) == b"content"
 
 
 def test_instances_share_volumes_but_not_objects(
@@ -82,15 +77,15 @@ def test_instances_share_volumes_but_not_objects(
         "z1:ma?n:" + "a" * 32,
     ],
 )
-def test_forged_module_data_reaches_no_file(shared: ZFSStorage, forged: str) -> None:
-    assert shared.available({}, forged) is False
-    for call in (shared.get_read_stream, shared.delete):
+def test_forged_module_data_reaches_no_file(store: ZFSStorage, forged: str) -> None:
+    assert store.available({}, forged) is False
+    for call in (store.get_read_stream, store.delete):
         with pytest.raises(InvalidModuleData):
             call({}, forged)
 
 
 def test_error_of_the_stream_passes_unchanged(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
+    store: ZFSStorage, volume: Path, bucket: dict[str, Any]
 ) -> None:
     for error in (FileNotFoundError("client"), ConnectionResetError("client"), KeyError("x")):
         stream = Broken(error)
@@ -98,10 +93,11 @@ def test_error_of_the_stream_passes_unchanged(
             store.put(bucket, stream)
         assert caught.value is error
         assert stream.reads == 2  # not read again, though a leaf directory could be absent too
-    assert object_files(root / "acme/photos") == []
+    assert object_files(volume) == []
 
 
-def test_write_error_leaves_nothing(root: Path) -> None:
+def test_write_error_leaves_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "objects"
     script = """
 import io, resource, signal, sys
 from modules.errors import SubstrateError
@@ -149,17 +145,17 @@ def test_object_larger_than_the_disk_is_refused_unread(
     ],
 )
 def test_wrong_context_is_refused(
-    shared: ZFSStorage, context: dict[str, Any], error: type[Exception]
+    store: ZFSStorage, context: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        shared.put(context, io.BytesIO(b"x"))
+        store.put(context, io.BytesIO(b"x"))
 
 
 def test_directory_that_is_no_complete_volume_is_never_written_to(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
+    store: ZFSStorage, volume: Path, bucket: dict[str, Any]
 ) -> None:
     module_data = put(store, bucket, b"x")
-    (root / "acme/photos/.zfsstore").rename(root / "aside")
+    (volume / ".zfsstore").rename(volume.parent / "aside")
     calls = (
         lambda: put(store, bucket, b"y"),
         lambda: get(store, bucket, module_data),
@@ -171,16 +167,16 @@ def test_directory_that_is_no_complete_volume_is_never_written_to(
         with pytest.raises(Unavailable):
             call()
     assert store.available(bucket, module_data) is False
-    assert os.listdir(root / "acme/photos") == []
+    assert os.listdir(volume) == []
 
 
-def test_root_that_vanishes_makes_every_volume_unavailable(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
-) -> None:
-    (root / ".zfsstore").rename(root.parent / "aside")
-    (root / "acme").rename(root.parent / "acme")
-    with pytest.raises(Unavailable):
-        put(store, bucket, b"y")
+def test_root_that_vanishes_makes_every_volume_unavailable(tmp_path: Path) -> None:
+    store = ZFSStorage(directory=str(tmp_path / "objects"))
+    (tmp_path / "objects/.zfsstore").rename(tmp_path / "aside")
+    for context in ({}, {"tenant": "acme"}, {"tenant": "acme/photos"}):
+        with pytest.raises(Unavailable):
+            put(store, context, b"y")
+    assert os.listdir(tmp_path / "objects") == []
 
 
 def test_deleted_object_is_not_found_and_deleting_again_is_silent(
@@ -215,13 +211,13 @@ def test_object_file_is_a_raw_stream_with_a_descriptor(store: ZFSStorage) -> Non
 
 def test_statistics_say_which_volume(store: ZFSStorage, bucket: dict[str, Any]) -> None:
     found = store.statistics(bucket)
-    (volume,) = (v for v in store.volumes.list_volumes() if v["name"] == "acme/photos")
+    (volume,) = (v for v in store.volumes.list_volumes() if v["name"] == bucket["tenant"])
     assert found["volume"]["uuid"] == volume["uuid"]
     capacity = found["capacity"]
     assert capacity["total"] == capacity["free"] + capacity["used"]
 
 
-def test_put_and_get_start_no_process(root: Path) -> None:
+def test_put_and_get_start_no_process(tmp_path: Path) -> None:
     script = """
 import io, sys
 from zfsstore import ZFSStorage
@@ -241,7 +237,10 @@ for context in ({}, {"tenant": "acme"}):
 print("done")
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(root)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(tmp_path / "objects")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "done\n"
 

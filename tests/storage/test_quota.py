@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 from datetime import timedelta
@@ -16,134 +17,126 @@ from tests.storage.helpers import Broken, get, object_files, put
 from zfsstore import ZFSStorage
 
 KB = 1000
+DAY = timedelta(hours=24)
+
+_numbers = itertools.count(1)
+
+
+class Limited:
+    """A bucket of 100 KB in a tenant of 150 KB."""
+
+    def __init__(self, store: ZFSStorage, root: Path, tenant: str) -> None:
+        self.store = store
+        self.tenant = tenant
+        self.name = f"{tenant}/photos"
+        self.context = {"tenant": self.name}
+        self.path = root / self.name
+        store.volumes.create_volume(tenant, 150 * KB)
+        store.volumes.create_volume(self.name, 100 * KB)
+
+    def add_unlimited_bucket(self) -> dict[str, Any]:
+        """Return the context of a bucket beside it that has no quota of its own."""
+        self.store.volumes.create_volume(f"{self.tenant}/rest")
+        return {"tenant": f"{self.tenant}/rest"}
+
+    def used(self) -> tuple[int | None, int | None]:
+        """Return what the counters of the bucket and of the tenant say."""
+        used = {v["name"]: v.get("used_bytes") for v in self.store.volumes.list_volumes()}
+        return used[self.name], used[self.tenant]
 
 
 @pytest.fixture
-def limited(store: ZFSStorage) -> dict[str, Any]:
-    """The context of a bucket of 100 KB in a tenant of 150 KB, beside an unlimited bucket."""
-    store.volumes.create_volume("acme", 150 * KB)
-    store.volumes.create_volume("acme/photos", 100 * KB)
-    store.volumes.create_volume("acme/rest")
-    return {"tenant": "acme/photos"}
-
-
-REST = {"tenant": "acme/rest"}
-
-
-def used(store: ZFSStorage, name: str = "acme/photos") -> int | None:
-    (volume,) = (v for v in store.volumes.list_volumes() if v["name"] == name)
-    return volume.get("used_bytes")
+def limited(store: ZFSStorage, root: Path) -> Limited:
+    return Limited(store, root, f"tenant{next(_numbers)}")
 
 
 def test_full_bucket_refuses_and_can_be_read_and_emptied(
-    store: ZFSStorage, root: Path, limited: dict[str, Any]
+    store: ZFSStorage, limited: Limited
 ) -> None:
-    first = put(store, limited, bytes(60 * KB))
+    first = put(store, limited.context, bytes(60 * KB))
     with pytest.raises(QuotaExceeded) as caught:
-        put(store, limited, bytes(41 * KB))
+        put(store, limited.context, bytes(41 * KB))
     assert (caught.value.limit_bytes, caught.value.used_bytes) == (100 * KB, 60 * KB)
-    assert len(object_files(root / "acme/photos")) == 1
-    assert get(store, limited, first) == bytes(60 * KB)
-    second = put(store, limited, bytes(40 * KB))
-    store.delete(limited, first)
-    store.delete(limited, second)
-    assert (used(store), used(store, "acme")) == (0, 0)
+    assert len(object_files(limited.path)) == 1
+    assert get(store, limited.context, first) == bytes(60 * KB)
+    second = put(store, limited.context, bytes(40 * KB))
+    store.delete(limited.context, first)
+    store.delete(limited.context, first)
+    assert limited.used() == (40 * KB, 40 * KB)
+    store.delete(limited.context, second)
+    assert limited.used() == (0, 0)
 
 
-def test_tenant_quota_covers_all_its_buckets(store: ZFSStorage, limited: dict[str, Any]) -> None:
-    put(store, limited, bytes(90 * KB))
-    with pytest.raises(QuotaExceeded, match="acme:"):
-        put(store, REST, bytes(61 * KB))
-    put(store, REST, bytes(60 * KB))
-    assert (used(store), used(store, "acme")) == (90 * KB, 150 * KB)
-
-
-def test_refusal_by_the_tenant_gives_the_bucket_back_its_bytes(
-    store: ZFSStorage, limited: dict[str, Any]
-) -> None:
-    put(store, REST, bytes(100 * KB))
+def test_tenant_quota_covers_all_its_buckets(store: ZFSStorage, limited: Limited) -> None:
+    rest = limited.add_unlimited_bucket()
+    put(store, limited.context, bytes(90 * KB))
+    with pytest.raises(QuotaExceeded, match=f"{limited.tenant}:"):
+        put(store, rest, bytes(61 * KB))
+    put(store, rest, bytes(60 * KB))
+    assert limited.used() == (90 * KB, 150 * KB)
     with pytest.raises(QuotaExceeded):
-        put(store, limited, bytes(60 * KB))
-    assert used(store) == 0
+        put(store, limited.context, bytes(KB))
+    assert limited.used() == (90 * KB, 150 * KB)  # the bucket gave its part back
+    found = store.statistics(limited.context)["capacity"]
+    assert found == {"total": 100 * KB, "free": 0, "used": 100 * KB}
 
 
-def test_unknown_length_is_counted_as_it_comes(
-    store: ZFSStorage, root: Path, limited: dict[str, Any]
-) -> None:
+def test_unknown_length_is_counted_as_it_comes(store: ZFSStorage, limited: Limited) -> None:
     stream = Broken(AssertionError("read on"), blocks=10**6, block=bytes(1024 * 1024))
     with pytest.raises(QuotaExceeded):
-        store.put(limited, stream)
+        store.put(limited.context, stream)
     assert stream.reads == 1
-    assert object_files(root / "acme/photos") == []
-    store.put(limited, io.BytesIO(bytes(100 * KB)))
-    assert used(store) == 100 * KB
+    assert object_files(limited.path) == []
+    store.put(limited.context, io.BytesIO(bytes(100 * KB)))
+    assert limited.used() == (100 * KB, 100 * KB)
 
 
-def test_failed_put_gives_everything_back(store: ZFSStorage, limited: dict[str, Any]) -> None:
-    for context in (limited, {**limited, "content_length": 50 * KB}):
+def test_failed_put_gives_everything_back(store: ZFSStorage, limited: Limited) -> None:
+    for context in (limited.context, {**limited.context, "content_length": 50 * KB}):
         with pytest.raises(KeyError):
             store.put(context, Broken(KeyError("x")))
-    assert (used(store), used(store, "acme")) == (0, 0)
+    assert limited.used() == (0, 0)
 
 
-def test_deleting_twice_gives_back_once(store: ZFSStorage, limited: dict[str, Any]) -> None:
-    first, _second = put(store, limited, bytes(KB)), put(store, limited, bytes(KB))
-    store.delete(limited, first)
-    store.delete(limited, first)
-    assert used(store) == KB
-
-
-def test_volume_without_quota_has_no_counter(
-    store: ZFSStorage, root: Path, bucket: dict[str, Any]
+def test_quota_given_later_counts_what_is_there(
+    store: ZFSStorage, volume: Path, bucket: dict[str, Any]
 ) -> None:
-    put(store, bucket, b"x")
-    assert not list(root.rglob("usage"))
-
-
-def test_quota_given_later_counts_what_is_there(store: ZFSStorage, bucket: dict[str, Any]) -> None:
     put(store, bucket, bytes(70 * KB))
-    (volume,) = (v for v in store.volumes.list_volumes() if v["name"] == "acme/photos")
-    patched = store.volumes.patch_volume(volume["uuid"], 100 * KB)
+    assert not (volume / ".zfsstore/usage").exists()
+    (found,) = (v for v in store.volumes.list_volumes() if v["name"] == bucket["tenant"])
+    patched = store.volumes.patch_volume(found["uuid"], 100 * KB)
     assert (patched["size_bytes"], patched.get("used_bytes")) == (100 * KB, 70 * KB)
     with pytest.raises(QuotaExceeded):
         put(store, bucket, bytes(31 * KB))
 
 
-def test_statistics_show_the_tightest_quota(store: ZFSStorage, limited: dict[str, Any]) -> None:
-    put(store, REST, bytes(80 * KB))
-    put(store, limited, bytes(10 * KB))
-    found = store.statistics(limited)["capacity"]
-    assert found == {"total": 100 * KB, "free": 60 * KB, "used": 40 * KB}
-
-
-def test_sweep_repairs_a_counter_that_drifted(
-    store: ZFSStorage, root: Path, limited: dict[str, Any]
+def test_sweep_repairs_counters_that_drifted(
+    store: ZFSStorage, root: Path, limited: Limited
 ) -> None:
-    put(store, limited, bytes(KB))
-    for name in ("acme", "acme/photos"):
+    put(store, limited.context, bytes(KB))
+    for name in (limited.tenant, limited.name):
         (root / name / ".zfsstore/usage").write_bytes(b"\xff" * 6 + bytes(10))
-    store.sweep(limited, [], older_than=timedelta(hours=24), dry_run=False)
-    assert (used(store), used(store, "acme")) == (KB, KB)
+    store.sweep(limited.context, [], older_than=DAY, dry_run=False)
+    assert limited.used() == (KB, KB)
 
 
 def test_sweep_leaves_the_counter_alone_while_a_put_is_in_flight(
-    store: ZFSStorage, root: Path, limited: dict[str, Any]
+    store: ZFSStorage, limited: Limited
 ) -> None:
-    (root / "acme/photos/.zfsstore/usage").write_bytes((5 * KB).to_bytes(8, "little") + bytes(8))
-    (root / "acme/photos/.zfsstore/objects/main/00/.tmp-1").write_bytes(b"x")
-    store.sweep(limited, [], older_than=timedelta(hours=24), dry_run=False)
-    assert used(store) == 5 * KB
+    counter = limited.path / ".zfsstore/usage"
+    counter.write_bytes((5 * KB).to_bytes(8, "little") + bytes(8))
+    (limited.path / ".zfsstore/objects/main/00/.tmp-1").write_bytes(b"x")
+    store.sweep(limited.context, [], older_than=DAY, dry_run=False)
+    assert limited.used()[0] == 5 * KB
 
 
-def test_lost_counter_is_counted_again(
-    store: ZFSStorage, root: Path, limited: dict[str, Any]
-) -> None:
-    put(store, limited, bytes(KB))
-    (root / "acme/photos/.zfsstore/usage").write_bytes(b"")
-    assert used(store) == KB
+def test_lost_counter_is_counted_again(store: ZFSStorage, limited: Limited) -> None:
+    put(store, limited.context, bytes(KB))
+    (limited.path / ".zfsstore/usage").write_bytes(b"")
+    assert limited.used() == (KB, KB)
 
 
-def test_processes_together_never_exceed_a_quota(root: Path, limited: dict[str, Any]) -> None:
+def test_processes_together_never_exceed_a_quota(root: Path, limited: Limited) -> None:
     script = """
 import io, sys
 from modules.errors import QuotaExceeded
@@ -152,15 +145,13 @@ store = ZFSStorage(directory=sys.argv[1])
 stored = 0
 try:
     while True:
-        store.put({"tenant": "acme/photos"}, io.BytesIO(bytes(3000)))
+        store.put({"tenant": sys.argv[2]}, io.BytesIO(bytes(3000)))
         stored += 1
 except QuotaExceeded:
     print(stored)
 """
-    workers = [
-        subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE)
-        for _ in range(3)
-    ]
+    argv = [sys.executable, "-c", script, str(root), limited.name]
+    workers = [subprocess.Popen(argv, stdout=subprocess.PIPE) for _ in range(3)]
     stored = sum(int(worker.communicate()[0]) for worker in workers)
     assert stored == 100 * KB // 3000
-    assert len(object_files(root / "acme/photos")) == stored
+    assert len(object_files(limited.path)) == stored

@@ -29,11 +29,6 @@ def file_of(volume: Path, module_data: str) -> Path:
     return volume / ".zfsstore/objects/main" / object_id[:2] / object_id
 
 
-@pytest.fixture
-def volume(root: Path, bucket: dict[str, Any]) -> Path:
-    return root / "acme/photos"
-
-
 def test_old_unreferenced_object_moves_to_quarantine_and_can_be_put_back(
     store: ZFSStorage, volume: Path, bucket: dict[str, Any]
 ) -> None:
