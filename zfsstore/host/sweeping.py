@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 from modules.errors import ConfigurationError, Conflict, NotSupported, StorageError, Unavailable
@@ -36,10 +37,13 @@ def sweep_bucket(
         )
     if isinstance(module, SupportsVolumes) and isinstance(module, SupportsStateDir):
         _check_modules(opened, opened.index, modules)
-        live = opened.index.live_module_data(opened.module_name)
+        swept = [opened.index]
     else:
-        live = _live_in_shared(indexes, opened.module_name)
-    return module.sweep(context(tenant=opened.path), live, older_than=older_than, dry_run=dry_run)
+        swept = [index for _, index in indexes.shared_buckets()]
+    name = opened.module_name
+    live = (data for index in swept for data in index.live_module_data(name))
+    report = module.sweep(context(tenant=opened.path), live, older_than=older_than, dry_run=dry_run)
+    return _without_deleted(report, (d for index in swept for d in index.needed_module_data(name)))
 
 
 def _check_modules(opened: OpenBucket, index: Index, modules: Modules) -> None:
@@ -62,6 +66,13 @@ def _check_modules(opened: OpenBucket, index: Index, modules: Modules) -> None:
             )
 
 
-def _live_in_shared(indexes: Indexes, module_name: str) -> Iterator[str]:
-    for _, index in indexes.shared_buckets():
-        yield from index.live_module_data(module_name)
+def _without_deleted(report: SweepReport, needed: Iterable[str]) -> SweepReport:
+    """Return the report, with *missing* only what is still *needed*.
+
+    What was deleted during the sweep, or whose deletion a crash cut off before it was forgotten,
+    was live when the sweep began, and its data is rightly gone.
+    """
+    if not report.missing:
+        return report
+    missing = set(report.missing)
+    return replace(report, missing=tuple(sorted(missing.intersection(needed))))

@@ -144,6 +144,11 @@ class Index:
 
         Blobs first: one that moves to the pending deletes meanwhile is met there.
         """
+        yield from self.needed_module_data(module)
+        yield from (pending.module_data for pending in self.pending() if pending.module == module)
+
+    def needed_module_data(self, module: str) -> Iterator[str]:
+        """Yield the module_data of every blob that a version refers to."""
         after = 0
         while True:
             parameters = {"bucket_id": self._bucket_id, "after": after, "limit": _LIVE_CHUNK}
@@ -151,9 +156,8 @@ class Index:
                 rows = connection.execute(self._sql.live_blobs, parameters).fetchall()
             yield from (row[2] for row in rows if row[1] == module)
             if len(rows) < _LIVE_CHUNK:
-                break
+                return
             after = rows[-1][0]
-        yield from (pending.module_data for pending in self.pending() if pending.module == module)
 
     def pending(self, *, older_than: timedelta = timedelta(0)) -> Iterator[PendingDelete]:
         """Yield the blobs that are to be deleted, oldest first."""
