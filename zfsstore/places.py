@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from modules.context import Context, text
 from modules.errors import (
@@ -27,21 +28,18 @@ class Place:
     Attributes:
         name: "acme" or "acme/photos"; "" for the root volume.
         objects: its object directory of this instance, ``.../objects/<instance>``.
+        state: the directory for databases and ballast.
     """
 
     name: str
     path: str
     objects: str
+    state: Path
 
     @property
     def label(self) -> str:
         """The name for messages."""
         return self.name or "the root volume"
-
-    @property
-    def state(self) -> str:
-        """The directory for databases and ballast."""
-        return f"{self.path}/{layout.STATE}"
 
 
 class Places:
@@ -142,7 +140,8 @@ class Places:
     def _make_place(self, name: str) -> Place:
         parts = split_volume_name(name) if name else ()
         path = "/".join((self.root, *map(encode_component, parts)))
-        return Place(name, path, f"{path}/{layout.OBJECTS}/{self._instance}")
+        objects = f"{path}/{layout.OBJECTS}/{self._instance}"
+        return Place(name, path, objects, Path(path, layout.STATE))
 
 
 def _has_volume_file(path: str) -> bool:

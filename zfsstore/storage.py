@@ -179,7 +179,7 @@ class ZFSStorage(StorageModule):
         """Return the directory for databases of the context's volume."""
         place = self._places.find(context)
         self._places.check(place)
-        return Path(place.state)
+        return place.state
 
     def sweep(
         self, context: Context, live: Iterable[str], *, older_than: timedelta, dry_run: bool = True
@@ -199,7 +199,7 @@ class ZFSStorage(StorageModule):
                     counter.recount()
                 with suppress(StorageError):
                     self._room.require(place, 0)
-                    create_ballast(Path(place.state))
+                    create_ballast(place.state)
         return report
 
     def _path(self, place: Place, module_data: str) -> str:
@@ -238,7 +238,7 @@ class ZFSStorage(StorageModule):
             objectfile.remove(path)
         except OSError as error:
             is_full = error.errno in (errno.EDQUOT, errno.ENOSPC)
-            if not is_full or not release_ballast(Path(place.state)):
+            if not is_full or not release_ballast(place.state):
                 raise
             objectfile.remove(path)
 

@@ -43,13 +43,27 @@ def test_one_instance_until_it_changes(catalog: Catalog, tmp_path: Path) -> None
     first = registry.get("m")
     assert registry.get("m") is first
     catalog.set_module(simple(tmp_path / "one", label="another label"))
+    registry.follow()
     assert registry.get("m") is first
     stored = first.put({}, io.BytesIO(b"x"))
     catalog.set_module(simple(tmp_path / "two"))
+    registry.follow()
     second = registry.get("m")
     assert second is not first
     assert not second.available({}, stored)
     assert first.get_read_stream({}, stored).read(1) == b"x"  # for requests still using it
+
+
+def test_without_requests_a_change_is_seen_in_time(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upkeep and sweeps ask for modules and know no requests."""
+    catalog.set_module(simple(tmp_path / "one"))
+    registry = ModuleRegistry(catalog)
+    first = registry.get("m")
+    catalog.set_module(simple(tmp_path / "two"))
+    monkeypatch.setattr("zfsstore.host.registry.FOLLOW_S", -1.0)
+    assert registry.get("m") is not first
 
 
 def test_unknown_and_removed(catalog: Catalog, tmp_path: Path) -> None:
@@ -60,6 +74,7 @@ def test_unknown_and_removed(catalog: Catalog, tmp_path: Path) -> None:
     catalog.set_module(simple(tmp_path))
     registry.get("m")
     catalog.delete_module("m")
+    registry.follow()
     with pytest.raises(ConfigurationError):
         registry.get("m")
 

@@ -80,7 +80,10 @@ class Host:
         front_end = self._front_ends.get(path.components[0]) if path.components else None
         if front_end is None:
             raise NotFound("there is nothing here", hint="everything is below /cdmi/")
-        identity = self._authenticator.authenticate(req.env.get("HTTP_AUTHORIZATION"))
+        revision = self._services.registry.follow()
+        identity = self._authenticator.authenticate(
+            req.env.get("HTTP_AUTHORIZATION"), revision=revision
+        )
         req.context.identity = identity
         upload = Upload(req.env, max_bytes=self._config.max_object_bytes)
         req.context.upload = upload

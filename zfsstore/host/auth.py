@@ -94,8 +94,11 @@ class Authenticator:
         self._identities: dict[str, tuple[User, Tenant] | None] = {}
         self._revision = -1
 
-    def authenticate(self, authorization: str | None) -> Identity:
+    def authenticate(self, authorization: str | None, *, revision: int | None = None) -> Identity:
         """Return who sent this Authorization header.
+
+        Args:
+            revision: of the catalog, when the caller has just read it.
 
         Raises:
             Unauthenticated: no header, not Basic, unknown user or wrong password.
@@ -104,7 +107,7 @@ class Authenticator:
         if not authorization:
             raise Unauthenticated("no user name and password were sent", hint="use HTTP Basic")
         name, password = _parse_basic(authorization)
-        account = self._account(name)
+        account = self._account(name, self._catalog.revision() if revision is None else revision)
         stored = account[0].password_hash if account else self._absent_hash
         is_right = self._is_verified(name, password, stored)
         if account is None or not is_right:
@@ -112,9 +115,8 @@ class Authenticator:
         user, tenant = account
         return Identity(user.name, user.role, tenant)
 
-    def _account(self, name: str) -> tuple[User, Tenant] | None:
-        """Return user and tenant as of the catalog's present revision."""
-        revision = self._catalog.revision()
+    def _account(self, name: str, revision: int) -> tuple[User, Tenant] | None:
+        """Return user and tenant as of this revision of the catalog, or a later one."""
         with self._lock:
             if revision != self._revision:
                 self._identities = {}

@@ -85,6 +85,7 @@ class Buckets:
         self._context = context
         self._indexes = indexes
         self._blobs = blobs
+        self._found: dict[str, tuple[StorageModule, _VolumeModule | None]] = {}
 
     def create(self, tenant: Tenant, name: str, quota_bytes: int | None) -> Bucket:
         """Create a bucket, durable when this returns.
@@ -161,9 +162,9 @@ class Buckets:
             VolumeNotFound: there is no such bucket.
         """
         path = _path(tenant, name)
-        module = self._modules(tenant.policy)
-        if isinstance(module, _VolumeModule):
-            state_dir: Path = module.state_dir(self._context(tenant=path))
+        module, volume_module = self._find_module(tenant.policy)
+        if volume_module is not None:
+            state_dir: Path = volume_module.state_dir(self._context(tenant=path))
             with self._indexes.lease(state_dir, path) as index:
                 yield OpenBucket(path, tenant.policy, module, index)
             return
@@ -172,6 +173,15 @@ class Buckets:
             if info is None:
                 raise _not_found(path)
             yield OpenBucket(path, tenant.policy, module, Index(store, info.id))
+
+    def _find_module(self, name: str) -> tuple[StorageModule, _VolumeModule | None]:
+        """Return a module, and once more if it has volumes; asking a Protocol is slow."""
+        module = self._modules(name)
+        found = self._found.get(name)
+        if found is None or found[0] is not module:
+            found = (module, module if isinstance(module, _VolumeModule) else None)
+            self._found[name] = found
+        return found
 
     def _find(self, store: Store, tenant: Tenant, name: str) -> BucketInfo | None:
         parameters = {"tenant": tenant.name.encode(), "name": name.encode()}

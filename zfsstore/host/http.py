@@ -189,10 +189,10 @@ def query_parameters(query: str, known: Sequence[str]) -> Mapping[str, str]:
     Raises:
         InvalidArgument: an unknown or repeated name, a broken escape, no UTF-8.
     """
+    if not query:
+        return {}
     try:
-        pairs = parse_qsl(
-            query, keep_blank_values=True, strict_parsing=bool(query), errors="strict"
-        )
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
         raise InvalidArgument("the query cannot be decoded", field="query") from None
     parameters: dict[str, str] = {}

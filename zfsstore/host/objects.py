@@ -7,8 +7,8 @@ is still to be done (``maintain`` does it); never a key without data.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
@@ -286,11 +286,9 @@ class ObjectService:
                 dry_run=dry_run,
             )
 
-    @contextmanager
-    def _open(self, tenant: Tenant, bucket: str) -> Iterator[OpenBucket]:
+    def _open(self, tenant: Tenant, bucket: str) -> AbstractContextManager[OpenBucket]:
         self._upkeep.start()
-        with self._buckets.open(tenant, bucket) as opened:
-            yield opened
+        return self._buckets.open(tenant, bucket)
 
     def _commit(
         self,

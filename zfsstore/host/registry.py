@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,10 @@ RETRY_S: Final = 5.0
 """A module that could not be loaded (a service was away, say) is tried again after so long."""
 
 
+FOLLOW_S: Final = 1.0
+"""Who asks for modules outside of requests (upkeep, a sweep) sees a change after so long."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     configured: VendorModule
@@ -35,9 +40,10 @@ class _Loaded:
 class ModuleRegistry:
     """Gives the instance of a configured module, loading and replacing it as the catalog says.
 
-    Every ``get`` costs one small read of the catalog's revision, so a change made by any process
-    is seen by all with their next request. The instance that a change replaces stays alive for
-    the requests that use it. A module that cannot be loaded raises on ``get`` and harms no other.
+    Each request starts with ``follow``, one small read, so a change made by any process is seen
+    by all with their next request; what else runs sees it within a second. The instance that a
+    change replaces stays alive for the requests that use it. A module that cannot be loaded
+    raises on ``get`` and harms no other.
 
     Open it after a fork. Safe for many threads.
 
@@ -59,11 +65,22 @@ class ModuleRegistry:
         self._configured: Mapping[str, VendorModule] = MappingProxyType({})
         self._loaded: dict[str, _Loaded] = {}
         self._revision = -1
+        self._followed_at = -math.inf
+
+    def follow(self) -> int:
+        """Take over what changed in the catalog; return its revision."""
+        revision = self._catalog.revision()
+        if revision != self._revision:
+            with self._lock:
+                if revision != self._revision:
+                    self._read_catalog()
+        self._followed_at = time.monotonic()
+        return revision
 
     def load_all(self) -> None:
         """Load every configured module, so that the first requests need not; log what fails."""
+        self.follow()
         with self._lock:
-            self._read_catalog()
             for name in self._configured:
                 self._current(name)
 
@@ -75,11 +92,8 @@ class ModuleRegistry:
             ModuleLoadError: it cannot be loaded; tried again every few seconds.
             Unavailable: its code changed since the workers started.
         """
-        revision = self._catalog.revision()
-        if revision != self._revision:
-            with self._lock:
-                if revision != self._revision:
-                    self._read_catalog()
+        if name not in self._configured or time.monotonic() - self._followed_at > FOLLOW_S:
+            self.follow()
         loaded = self._loaded.get(name)
         if loaded is None or isinstance(loaded.outcome, StorageError):
             with self._lock:
