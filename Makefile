@@ -1,5 +1,5 @@
-# make serve, make test, make check: each makes .venv first. Nothing needs root but test-zfs,
-# test-apache's packages, and nothing needs more than python3 (with venv) and make.
+# make serve, make test, make check: each makes .venv first. Nothing needs root but test-zfs and
+# installing what test-apache and test-postgres name; else python3 (with venv) and make suffice.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +16,7 @@ JUNIT := build/junit
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv serve test test-slow test-zfs test-apache format lint types docs check bench pins clean
+.PHONY: help venv serve test test-slow test-zfs test-apache test-postgres format lint types docs check bench pins clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -51,17 +51,20 @@ serve: $(VENV)/.runtime  ## start the store on 127.0.0.1:8080 with its data unde
 
 test: $(VENV)/.dev  ## the fast tests
 	@mkdir -p $(JUNIT)
-	@$(PYTEST) -m "not zfs and not apache and not slow" --junitxml=$(JUNIT)/fast.xml $(PYTEST_ARGS)
+	@$(PYTEST) -m "not zfs and not apache and not postgres and not slow" --junitxml=$(JUNIT)/fast.xml $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	@mkdir -p $(JUNIT)
-	@$(PYTEST) -m "slow and not zfs and not apache" --timeout=600 --junitxml=$(JUNIT)/slow.xml $(PYTEST_ARGS)
+	@$(PYTEST) -m "slow and not zfs and not apache and not postgres" --timeout=600 --junitxml=$(JUNIT)/slow.xml $(PYTEST_ARGS)
 
 test-zfs: $(VENV)/.dev  ## the tests on real ZFS; in a virtual machine where there is none (needs root)
 	@PYTHON=$(BIN)/python tools/test-zfs $(PYTEST_ARGS)
 
 test-apache: $(VENV)/.dev  ## the tests under Apache with mod_wsgi
 	@PYTHON=$(BIN)/python tools/test-apache $(PYTEST_ARGS)
+
+test-postgres: $(VENV)/.dev  ## the tests on PostgreSQL
+	@PYTHON=$(BIN)/python tools/test-postgres $(PYTEST_ARGS)
 
 # --- checks
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.host.postgresql import create_database, find_binaries, running_server
 from tests.host.serving import Client, Server, path_of
 
 
@@ -45,3 +46,20 @@ def shared_bucket(server: Server) -> str:
 def path(shared_bucket: str) -> str:
     """Return the address of an object that does not exist."""
     return path_of(shared_bucket, f"object {next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Return the URL of a database of a PostgreSQL server of our own."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed")
+    with running_server(binaries) as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql: str) -> str:
+    """Return the URL of a database that nobody has used."""
+    return create_database(postgresql, f"test{next(_numbers)}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from modules.errors import (
     ConfigurationError,
@@ -29,8 +29,11 @@ DEFAULT = VendorModule(
 )
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("postgresql_url")
+        return url
     return f"sqlite:///{tmp_path}/catalog.db"
 
 
@@ -160,9 +163,76 @@ def test_many_writers_at_once(catalog: Catalog, url: str) -> None:
     assert (len(catalog.list_tenants()), catalog.revision()) == (40, before + 40)
 
 
-def test_a_newer_catalog_is_refused(catalog: Catalog, url: str, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "catalog.db") as connection:
-        connection.execute("UPDATE state SET value = 99 WHERE name = 'schema'")
+def test_lists_are_in_the_order_of_code_points(catalog: Catalog) -> None:
+    """A database that sorts as people do would put "b" before "C"."""
+    catalog.set_module(DEFAULT)
+    names = ["C", "a", "b", "b-a", "bB", "\u00e4"]
+    for name in reversed(names):
+        catalog.set_tenant(Tenant(name, "default"))
+    assert [tenant.name for tenant in catalog.list_tenants()] == names
+
+
+def test_two_writers_of_one_name_at_once(catalog: Catalog, url: str) -> None:
+    catalog.set_module(DEFAULT)
+    catalogs = [Catalog(url) for _ in range(4)]
+    barrier = threading.Barrier(len(catalogs))
+    errors: list[Exception] = []
+
+    def write(own: Catalog, number: int) -> None:
+        try:
+            for serial in range(10):
+                barrier.wait(30)
+                own.set_tenant(Tenant(f"t{serial}", "default", number + 1))
+                own.set_key_value(f"k{serial}", str(number))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(c, n)) for n, c in enumerate(catalogs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for own in catalogs:
+        own.close()
+    assert not errors
+    assert len(catalog.list_tenants()) == 10
+
+
+def test_two_administrators_who_delete_each_other(catalog: Catalog, url: str) -> None:
+    catalog.set_module(DEFAULT)
+    catalog.set_tenant(Tenant("acme", "default"))
+    other = Catalog(url)
+    refused: list[Conflict] = []
+
+    def delete(own: Catalog, name: str, barrier: threading.Barrier) -> None:
+        barrier.wait(30)
+        try:
+            own.delete_user(name)
+        except Conflict as error:
+            refused.append(error)
+
+    for _ in range(10):
+        for name in ("one", "two"):
+            catalog.set_user(User(name, "acme", "hash", Role.ADMINISTRATOR))
+        barrier = threading.Barrier(2)
+        threads = [
+            threading.Thread(target=delete, args=(own, name, barrier))
+            for own, name in ((catalog, "one"), (other, "two"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(catalog.list_users()) == 1
+    assert len(refused) == 10
+    other.close()
+
+
+def test_a_newer_catalog_is_refused(catalog: Catalog, url: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE state SET value = 99 WHERE name = 'schema'"))
+    engine.dispose()
     with pytest.raises(NotSupported, match="99"):
         Catalog(url)
 

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,63 +15,14 @@ from zfsstore.host.namespace.opening import open_shared
 from zfsstore.host.namespace.records import Conditions, Draft
 from zfsstore.host.namespace.store import Store
 
-pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
+pytestmark = pytest.mark.postgres
 
 MakeDraft = Callable[..., Draft]
 
 
-def find_binaries() -> Path | None:
-    """Return the directory of initdb and postgres; Debian keeps it out of PATH."""
-    found = shutil.which("initdb")
-    if found is not None:
-        return Path(found).resolve().parent
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return versions[-1].parent if versions else None
-
-
-BINARIES = find_binaries()
-pytestmark = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
-
-
-def unprivileged() -> dict[str, Any]:
-    """Return how to start a process that is not root, which PostgreSQL refuses to run as."""
-    if os.geteuid() != 0:
-        return {}
-    user = pwd.getpwnam("nobody")
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Return the URL of a database of a server of our own."""
-    assert BINARIES is not None
-    with tempfile.TemporaryDirectory() as name:  # pytest's own are closed to other users
-        directory = Path(name)
-        if os.geteuid() == 0:
-            os.chown(directory, *pwd.getpwnam("nobody")[2:4])
-        options: dict[str, Any] = {"cwd": "/", "stdout": subprocess.DEVNULL, **unprivileged()}
-        initdb: list[str | Path] = [BINARIES / "initdb", "-D", directory / "data"]
-        subprocess.run([*initdb, "-U", "test", "-A", "trust", "--no-sync"], check=True, **options)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        process = subprocess.Popen(
-            [BINARIES / "postgres", "-D", directory / "data", "-p", port, "-k", ""],
-            stderr=subprocess.DEVNULL,
-            **options,
-        )
-        try:
-            ready = f"until {BINARIES}/pg_isready -q -h 127.0.0.1 -p {port}; do sleep 0.1; done"
-            subprocess.run(["timeout", "60", "sh", "-c", ready], check=True)
-            yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
 @pytest.fixture
-def store(server: str) -> Iterator[Store]:
-    opened = Store(open_shared(server))
+def store(postgresql: str) -> Iterator[Store]:
+    opened = Store(open_shared(postgresql))
     yield opened
     opened.close()
 
@@ -124,8 +67,8 @@ def test_order_is_byte_order(index: Index, draft: MakeDraft) -> None:
     assert ["a/", "ab", "z", "é", "\ufffd", "\U0001f600"] == rolled_up
 
 
-def test_two_hosts_never_make_a_key_twice(server: str, index: Index, draft: MakeDraft) -> None:
-    other = Store(open_shared(server))
+def test_two_hosts_never_make_a_key_twice(postgresql: str, index: Index, draft: MakeDraft) -> None:
+    other = Store(open_shared(postgresql))
     second = Index(other, index.info().id)
     created: list[bool] = []
     errors: list[BaseException] = []

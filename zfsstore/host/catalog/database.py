@@ -339,7 +339,7 @@ def _bump(connection: Connection) -> None:
 
 
 def _upsert(connection: Connection, table: Any, key: str, values: Mapping[str, Any]) -> None:
-    """Update the row, or insert it; the write transaction keeps other writers out on SQLite."""
+    """Update the row, or insert it; the write transaction keeps other writers out."""
     condition = table.c[key] == values[key]
     if not connection.execute(update(table).where(condition).values(**values)).rowcount:
         connection.execute(table.insert().values(**values))

@@ -18,17 +18,20 @@ SCHEMA_VERSION: Final = 1
 
 metadata = MetaData()
 
+# Sorted by code point, as SQLite does, whatever the language of the database.
+_Name = Text().with_variant(Text(collation="C"), "postgresql")
+
 state = Table(
     "state",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", _Name, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
 
 vendor_module = Table(
     "vendor_module",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", _Name, primary_key=True),
     Column("module", Text, nullable=False),
     Column("label", Text, nullable=False),
     Column("args", Text, nullable=False),  # JSON object
@@ -39,16 +42,16 @@ vendor_module = Table(
 tenant = Table(
     "tenant",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("policy", Text, ForeignKey("vendor_module.name"), nullable=False),
+    Column("name", _Name, primary_key=True),
+    Column("policy", _Name, ForeignKey("vendor_module.name"), nullable=False),
     Column("quota_bytes", BigInteger),
 )
 
 user = Table(
     "user_account",  # "user" is a reserved word in PostgreSQL
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("tenant", Text, ForeignKey("tenant.name"), nullable=False),
+    Column("name", _Name, primary_key=True),
+    Column("tenant", _Name, ForeignKey("tenant.name"), nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("role", Text, nullable=False),
 )
@@ -56,7 +59,7 @@ user = Table(
 key_value = Table(
     "key_value",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", _Name, primary_key=True),
     Column("value", Text, nullable=False),
 )
 
@@ -69,8 +72,6 @@ def create(connection: Connection, *, subject: str) -> None:
     Raises:
         NotSupported: a newer release wrote this catalog; nothing was changed.
     """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(8112027)")  # any fixed number
     for table in metadata.sorted_tables:
         connection.execute(CreateTable(table, if_not_exists=True))
     version = connection.execute(
