@@ -1,33 +1,30 @@
-"""How a command is run: the one seam between us and the zfs programs.
-
-A runner is any callable that takes an argv and returns a :class:`RunResult`; it sees every
-command, so it can record, refuse, or reach another machine. argv only, never a shell string.
-"""
+"""Runners for this machine."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable, Sequence
-from typing import Final, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import Final
 
 from modules.errors import CommandTimeout
+from zfsstore.zfs import process
+from zfsstore.zfs.seam import CommandReader, CommandWriter, Runner, RunResult, StreamRunner
+from zfsstore.zfs.streams import STALL_S, ProcessReader, ProcessWriter
+
+__all__ = [
+    "TIMEOUT_S",
+    "CommandReader",
+    "CommandWriter",
+    "LocalRunner",
+    "RunResult",
+    "Runner",
+    "StreamRunner",
+    "run_to_end",
+    "sudo_runner",
+]
 
 TIMEOUT_S: Final = 120.0
-_EXTRA_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 _NOT_FOUND: Final = 127
-
-
-class RunResult(TypedDict):
-    """What a command did; ``stdout`` and ``stderr`` are "" when left out."""
-
-    success: bool
-    stdout: NotRequired[str]
-    stderr: NotRequired[str]
-    exit_code: NotRequired[int]
-
-
-Runner = Callable[[Sequence[str]], RunResult]
 
 
 class LocalRunner:
@@ -36,11 +33,19 @@ class LocalRunner:
     Args:
         prefix: put before every argv.
         timeout_s: after which a command is killed.
+        stall_s: after which a stream that does not move is killed.
     """
 
-    def __init__(self, *, prefix: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        *,
+        prefix: Sequence[str] = (),
+        timeout_s: float = TIMEOUT_S,
+        stall_s: float = STALL_S,
+    ) -> None:
         self._prefix = tuple(prefix)
         self._timeout_s = timeout_s
+        self._stall_s = stall_s
 
     def __call__(self, argv: Sequence[str]) -> RunResult:
         """Run *argv* to its end.
@@ -48,39 +53,56 @@ class LocalRunner:
         Raises:
             CommandTimeout: it took too long and was killed.
         """
-        full = [*self._prefix, *argv]
-        path = f"{os.environ.get('PATH', os.defpath)}:{_EXTRA_PATH}"
-        try:
-            done = subprocess.run(
-                full,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self._timeout_s,
-                env=os.environ | {"LC_ALL": "C", "PATH": path},
-                encoding="utf-8",
-                errors="surrogateescape",
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise CommandTimeout(
-                f"it did not end within {self._timeout_s:g} s and was killed",
-                argv=full,
-                timeout_s=self._timeout_s,
-                operation="run",
-                subject=" ".join(full[:3]),
-                hint="is the pool suspended? see `zpool status`",
-            ) from error
-        except OSError as error:
-            message = f"{full[0]}: {error.strerror or error}"
-            return {"success": False, "stderr": message, "exit_code": _NOT_FOUND}
-        return {
-            "success": done.returncode == 0,
-            "stdout": done.stdout,
-            "stderr": done.stderr,
-            "exit_code": done.returncode,
-        }
+        return run_to_end([*self._prefix, *argv], timeout_s=self._timeout_s)
+
+    def open_read(self, argv: Sequence[str]) -> ProcessReader:
+        """Start a command whose output is to be read."""
+        return ProcessReader([*self._prefix, *argv], stall_s=self._stall_s)
+
+    def open_write(self, argv: Sequence[str]) -> ProcessWriter:
+        """Start a command whose input is to be written."""
+        return ProcessWriter([*self._prefix, *argv], stall_s=self._stall_s)
+
+    def with_timeout(self, timeout_s: float) -> LocalRunner:
+        """Return a runner like this one with another timeout."""
+        return LocalRunner(prefix=self._prefix, timeout_s=timeout_s, stall_s=self._stall_s)
 
 
 def sudo_runner(*, timeout_s: float = TIMEOUT_S) -> LocalRunner:
     """Return a runner that goes through ``sudo -n``. Who may use it is as good as root."""
     return LocalRunner(prefix=("sudo", "-n"), timeout_s=timeout_s)
+
+
+def run_to_end(argv: Sequence[str], *, timeout_s: float) -> RunResult:
+    """Run *argv* on this machine to its end; a program that is not there is a result, too.
+
+    Raises:
+        CommandTimeout: it took too long and was killed, with all that it had started.
+    """
+    try:
+        child = process.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    except OSError as error:
+        message = f"{argv[0]}: {error.strerror or error}"
+        return {"success": False, "stderr": message, "exit_code": _NOT_FOUND}
+    try:
+        stdout, stderr = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise CommandTimeout(
+            f"it did not end within {timeout_s:g} s and was killed",
+            argv=argv,
+            timeout_s=timeout_s,
+            operation="run",
+            subject=" ".join(argv[:3]),
+            hint="is the pool suspended? see `zpool status`",
+        ) from error
+    finally:
+        if child.returncode is None:
+            process.end(child)
+        for pipe in filter(None, (child.stdout, child.stderr)):
+            pipe.close()
+    return {
+        "success": child.returncode == 0,
+        "stdout": process.decode(stdout),
+        "stderr": process.decode(stderr),
+        "exit_code": child.returncode,
+    }
