@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ import pytest
 
 from modules.extensions import SweepReport
 from tests.host.serving import Client, Server, path_of, wait_until
+from tests.host.uploading import Uploaders, read_all
 from zfsstore.host.catalog import Tenant
 from zfsstore.host.config import Config
 from zfsstore.host.services import open_services
@@ -30,58 +30,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
     running.stop()
 
 
-class Uploaders:
-    """Threads that put objects with known content and note what was acknowledged."""
-
-    def __init__(self, server: Server, bucket: str, *, count: int) -> None:
-        self.acknowledged: dict[str, str] = {}
-        self.attempted: dict[str, str] = {}
-        self._server = server
-        self._bucket = bucket
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(count)]
-
-    def __enter__(self) -> Uploaders:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _run(self, number: int) -> None:
-        rng = random.Random(number)
-        client = self._server.client()
-        serial = 0
-        while not self._stop.is_set():
-            serial += 1
-            key = f"{number}-{serial}"
-            data = rng.randbytes(rng.choice([1, 4096, 70_000, 700_000]))
-            self.attempted[key] = hashlib.sha256(data).hexdigest()
-            try:
-                answer = client.put(path_of(self._bucket, key), data)
-            except Exception:  # the server was killed under this request
-                client = self._server.client()
-                continue
-            if answer.status in (201, 204):
-                self.acknowledged[key] = self.attempted[key]
-
-
-def read_all(client: Client, bucket: str, uploads: Uploaders) -> None:
-    """Check that all that was acknowledged is there, and all that is there is whole."""
-    for key, digest in uploads.acknowledged.items():
-        answer = client.get(path_of(bucket, key))
-        assert answer.status == 200, f"{key} was acknowledged and is lost"
-        assert hashlib.sha256(answer.body).hexdigest() == digest
-    for key in set(uploads.attempted) - set(uploads.acknowledged):
-        answer = client.get(path_of(bucket, key))
-        assert answer.status in (200, 404)
-        if answer.status == 200:  # stored, but the answer did not arrive
-            assert hashlib.sha256(answer.body).hexdigest() == uploads.attempted[key]
-
-
 def sweep(data_dir: Path, bucket: str, *, dry_run: bool) -> SweepReport:
     with open_services(Config(data_dir=data_dir)) as services:
         return services.objects.sweep(TENANT, bucket, older_than=timedelta(0), dry_run=dry_run)
@@ -92,7 +40,7 @@ def test_a_worker_killed_during_puts(server: Server) -> None:
     try:
         client = server.client()
         assert client.put(path_of("b", is_container=True)).status == 201
-        with Uploaders(server, "b", count=6) as uploads:
+        with Uploaders(server.client, "b", count=6) as uploads:
             for _ in range(3):
                 reached = len(uploads.acknowledged) + 15
                 wait_until(lambda reached=reached: len(uploads.acknowledged) >= reached)

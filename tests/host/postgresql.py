@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -56,7 +57,7 @@ def running_server(binaries: Path) -> Iterator[str]:
             subprocess.run(["timeout", "60", "sh", "-c", ready], check=True)
             yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # it ends connections that a failed test left
             process.wait(60)
 
 

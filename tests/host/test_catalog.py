@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,6 +236,20 @@ def test_a_newer_catalog_is_refused(catalog: Catalog, url: str) -> None:
     engine.dispose()
     with pytest.raises(NotSupported, match="99"):
         Catalog(url)
+
+
+def test_a_refused_catalog_is_closed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/catalog.db"
+    Catalog(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE state SET value = 99 WHERE name = 'schema'"))
+    engine.dispose()
+    with pytest.raises(NotSupported) as refused:
+        Catalog(url)
+    descriptors = [os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    assert [name for name in descriptors if name.startswith(str(tmp_path))] == []
+    assert refused.value.capability == "schema_version"
 
 
 def test_wrong_urls(tmp_path: Path) -> None:

@@ -58,10 +58,17 @@ class Catalog:
             self._revision_connection: PoolProxiedConnection | None = None
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigurationError(
-                str(error), operation="open catalog", field="database_url"
+                str(error),
+                operation="open catalog",
+                field="database_url",
+                hint="pip install zfsstore[postgres]" if isinstance(error, ImportError) else None,
             ) from error
-        with self._write("open catalog") as connection:
-            schema.create(connection, subject=self._name)
+        try:
+            with self._write("open catalog") as connection:
+                schema.create(connection, subject=self._name)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close every connection; the catalog must not be used afterwards."""
