@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.serving import Client, Server, path_of
+from tests.host.serving import Client, Server, path_of, wait_until
 
 DATA = os.urandom(300_000)
 
@@ -124,6 +125,43 @@ def test_slow_uploads_do_not_keep_others_waiting(admin: Client, server: Server, 
     finally:
         for connection in stalled:
             connection.close()
+
+
+@pytest.mark.parametrize("count", [31, 32])
+def test_stalled_uploads_up_to_the_last_thread(lone_worker: Server, count: int) -> None:
+    """With 31 of its 32 threads held a GET is answered at once; with 32, when they are cut off."""
+    client = lone_worker.client()
+    path = path_of("b", "stalled")
+    stalled = [socket.create_connection(("127.0.0.1", client.port), 20) for _ in range(count)]
+    try:
+        for connection in stalled:
+            connection.sendall(client.head_of("PUT", path, "Content-Length: 300000") + DATA[:1000])
+        wait_until(lambda: _uploads(lone_worker) == count)
+        assert lone_worker.client().get(path).status == 404
+        cut_off, _, _ = select.select(stalled, [], [], 0)
+        assert bool(cut_off) is (count == 32)
+        for connection in stalled:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+    finally:
+        for connection in stalled:
+            connection.close()
+    wait_until(lambda: _uploads(lone_worker) == 0)
+    assert client.get(path).status == 404
+
+
+@pytest.fixture(scope="module")
+def lone_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(
+        tmp_path_factory.mktemp("lone") / "data", workers=1, threads=32, stall_timeout_s=3.0
+    ).start()
+    assert running.client().put(path_of("b", is_container=True)).status == 201
+    yield running
+    assert running.stop() == 0
+
+
+def _uploads(server: Server) -> int:
+    """Return how many uploads have reached the disk."""
+    return sum(1 for _ in (server.data_dir / "objects").rglob(".tmp-*"))
 
 
 def test_an_early_refusal_reaches_a_client_that_is_still_sending(admin: Client) -> None:
