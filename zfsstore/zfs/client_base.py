@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from modules.errors import CommandFailed, StorageError
 from zfsstore.zfs import commands
-from zfsstore.zfs.errors import classify
+from zfsstore.zfs.classification import classify
 from zfsstore.zfs.runner import LocalRunner, Runner
 
 JSON_SINCE: Final = (2, 3, 0)

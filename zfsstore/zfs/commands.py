@@ -1,7 +1,8 @@
 """The argv of each zfs command that we run, and the parsing of what they print.
 
 Names are checked before they get here (zfsstore.zfs.names); none can begin with "-".
-Source: zfs-create(8), zfs-set(8) with get and inherit, zfs-rename(8), zfs-mount(8), zfs-share(8).
+Source: zfs-create(8), zfs-set(8) with get and inherit, zfs-rename(8), zfs-mount(8), zfs-share(8),
+zfs-load-key(8).
 """
 
 from __future__ import annotations
@@ -111,6 +112,17 @@ def share_argv(dataset: str) -> list[str]:
 def unshare_argv(dataset: str) -> list[str]:
     """Return the command that takes back the export of a file system."""
     return ["zfs", "unshare", dataset]
+
+
+def load_key_argv(dataset: str, *, prompt: bool, recursive: bool = False) -> list[str]:
+    """Return the command that unlocks; with *prompt*, by a key on its standard input."""
+    where = ["-L", "prompt"] if prompt else []
+    return ["zfs", "load-key", *flags(r=recursive), *where, dataset]
+
+
+def unload_key_argv(dataset: str, *, recursive: bool = False) -> list[str]:
+    """Return the command that locks."""
+    return ["zfs", "unload-key", *flags(r=recursive), dataset]
 
 
 def version_argv() -> list[str]:

@@ -6,11 +6,13 @@ stream that is dropped, at the latest by the garbage collector, ends its child.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import subprocess
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NoReturn, Self
 
 from modules.errors import CommandFailed, CommandTimeout, StorageError
@@ -59,6 +61,8 @@ class _Stream:
         self._child = child
         pipe = child.stdin or child.stdout  # the output of one with an input has a drain
         assert pipe is not None
+        with suppress(OSError):  # more than a user may have: then the ordinary 64 KiB
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK_BYTES)
         self._drop = weakref.finalize(self, process.end, child, pipe)
         return child
 
