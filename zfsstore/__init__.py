@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from zfsstore.backend import ZfsBackend
     from zfsstore.storage import ZFSStorage
 else:
 
     def __getattr__(name: str) -> object:
-        """Import the store when it is asked for: most commands do without it."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from zfsstore.storage import ZFSStorage
+        """Import what is asked for: most commands do without it."""
+        if name == "ZFSStorage":
+            from zfsstore.storage import ZFSStorage
 
-        return ZFSStorage
+            return ZFSStorage
+        if name == "ZfsBackend":
+            from zfsstore.backend import ZfsBackend
+
+            return ZfsBackend
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["ZFSStorage"]
+__all__ = ["ZFSStorage", "ZfsBackend"]

@@ -15,6 +15,7 @@ from zfsstore.exports.rules import (
     check_export_options,
     check_export_path,
     check_fsid,
+    check_server,
     safe_file_name,
 )
 from zfsstore.exports.sharenfs import SharenfsExports
@@ -31,5 +32,6 @@ __all__ = [
     "check_export_options",
     "check_export_path",
     "check_fsid",
+    "check_server",
     "safe_file_name",
 ]

@@ -49,6 +49,9 @@ class Exports(Protocol):
     def withdrawn(self, export: Export) -> AbstractContextManager[None]:
         """Return a context in which the volume is not exported; it is again when that fails."""
 
+    def renamed(self, export: Export, renamed: Export) -> None:
+        """Go on exporting a volume that has another name now, and the same path and fsid."""
+
     def is_exported(self, export: Export) -> bool:
         """Return whether the volume was exported, and not withdrawn since."""
 
@@ -63,6 +66,9 @@ class NoExports:
     def withdrawn(self, export: Export) -> Iterator[None]:
         """Do nothing."""
         yield
+
+    def renamed(self, export: Export, renamed: Export) -> None:
+        """Do nothing."""
 
     def is_exported(self, export: Export) -> bool:
         """Return False."""

@@ -97,6 +97,13 @@ class FileExports:
                     self._run(["exportfs", "-r"], "export volume", export.name)
             raise
 
+    def renamed(self, export: Export, renamed: Export) -> None:
+        """Give the volume's file its new name; what it says is exported all the time."""
+        content = self._read(export)
+        if content is not None:
+            self._write(renamed, content)
+            self._remove(export)
+
     def is_exported(self, export: Export) -> bool:
         """Return whether the volume has a file."""
         return self._read(export) is not None

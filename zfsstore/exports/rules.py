@@ -60,6 +60,17 @@ def check_clients(clients: Sequence[str]) -> tuple[str, ...]:
     return tuple(clients)
 
 
+def check_server(server: str, *, field: str = "data_lif") -> str:
+    """Return *server* when it is a host or an address.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if not _is_client(server) or re.search(r"[@*?/\[]", server):
+        raise InvalidArgument(f"{server!r:.200} is no host or address", field=field)
+    return server
+
+
 def check_export_options(options: Iterable[str]) -> tuple[str, ...]:
     """Return *options* when every one is an option of exports(5) that names no other place.
 

@@ -72,6 +72,9 @@ class SharenfsExports:
                     self._set(export, before)
             raise
 
+    def renamed(self, export: Export, renamed: Export) -> None:
+        """Do nothing: the property goes with the dataset."""
+
     def is_exported(self, export: Export) -> bool:
         """Return whether the property is on."""
         return self._get(export) != "off"
