@@ -37,22 +37,31 @@ class Loaded:
         return max(self.objects.glob("*/*"), key=lambda path: path.stat().st_size)
 
 
+@pytest.fixture(scope="module")
+def unspoilt(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """One for all that only look: making a store takes longer than judging it."""
+    return Loaded(tmp_path_factory.mktemp("unspoilt"))
+
+
 @pytest.fixture
 def loaded(tmp_path: Path) -> Loaded:
+    """One to spoil."""
     return Loaded(tmp_path)
 
 
-def test_a_store_that_lost_nothing_is_good(loaded: Loaded) -> None:
-    verdict = loaded.judge()
+def test_a_store_that_lost_nothing_is_good(unspoilt: Loaded) -> None:
+    verdict = unspoilt.judge()
 
     assert [] == verdict.problems
     assert (0, 0, 0) == (verdict.lost, verdict.unannounced, verdict.unreferenced)
-    assert loaded.after.state == verdict.clients["w0"].state
-    assert verdict.objects == sum(not key.endswith("/") for key in loaded.after.state) > 5
+    assert unspoilt.after.state == verdict.clients["w0"].state
+    assert verdict.objects == sum(not key.endswith("/") for key in unspoilt.after.state) > 5
 
 
-def test_each_step_is_acknowledged_in_its_turn(loaded: Loaded) -> None:
-    assert [("w0", number) for number in range(1, STEPS + 1)] == list(map(parse_ack, loaded.lines))
+def test_each_step_is_acknowledged_in_its_turn(unspoilt: Loaded) -> None:
+    assert [("w0", number) for number in range(1, STEPS + 1)] == list(
+        map(parse_ack, unspoilt.lines)
+    )
 
 
 def test_a_torn_acknowledgement_is_none() -> None:
@@ -61,15 +70,15 @@ def test_a_torn_acknowledgement_is_none() -> None:
     assert [None] * len(line) == [parse_ack(line[:end]) for end in range(len(line))]
 
 
-def test_steps_whose_acknowledgement_did_not_arrive_are_good(loaded: Loaded) -> None:
-    verdict = loaded.judge(STEPS - 3)
+def test_steps_whose_acknowledgement_did_not_arrive_are_good(unspoilt: Loaded) -> None:
+    verdict = unspoilt.judge(STEPS - 3)
 
     assert [] == verdict.problems
     assert (0, 3) == (verdict.lost, verdict.unannounced)
 
 
-def test_acknowledged_steps_that_are_not_there_are_lost(loaded: Loaded) -> None:
-    verdict = loaded.judge(STEPS + 5)
+def test_acknowledged_steps_that_are_not_there_are_lost(unspoilt: Loaded) -> None:
+    verdict = unspoilt.judge(STEPS + 5)
 
     assert ([], 5) == (verdict.problems, verdict.lost)
 
