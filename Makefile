@@ -6,6 +6,7 @@ VENV ?= .venv
 DATA ?= ./data
 LISTEN ?= 127.0.0.1:8080
 PYTEST_ARGS ?=
+ROUNDS ?= 3
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -16,7 +17,7 @@ JUNIT := build/junit
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv serve test test-slow test-zfs test-apache test-postgres format lint types docs check bench pins clean
+.PHONY: help venv serve test test-slow test-zfs test-apache test-postgres powercut format lint types docs check bench pins clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -65,6 +66,10 @@ test-apache: $(VENV)/.dev  ## the tests under Apache with mod_wsgi
 
 test-postgres: $(VENV)/.dev  ## the tests on PostgreSQL
 	@PYTHON=$(BIN)/python tools/test-postgres $(PYTEST_ARGS)
+
+powercut: $(VENV)/.dev  ## power cuts under write load in a virtual machine: docs/durability.md (needs root)
+	@tools/zfs-vm/setup
+	@$(BIN)/python -m tools.powercut --rounds $(ROUNDS)
 
 # --- checks
 
