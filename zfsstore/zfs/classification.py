@@ -40,6 +40,7 @@ from zfsstore.zfs.errors import (
     QuotaBelowUsage,
     StaleResumeToken,
 )
+from zfsstore.zfs.messages import Said
 
 _Make = Callable[[str, str, str], StorageError]
 
@@ -179,7 +180,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Make], ...]] = (
     (("being held",), _simple(Busy, "release its holds first (see `zfs holds`)")),
     (
         ("is busy", "Device or resource busy", "currently scrubbing", "currently resilvering"),
-        _simple(Busy, "close what is open in it (see `fuser -vm`), then try again"),
+        _simple(
+            Busy,
+            "close what is open in it (`fuser -vm`), release its holds (`zfs holds`), try again",
+        ),
     ),
     (
         ("out of space", "No space left"),
@@ -232,10 +236,8 @@ def classify(
     argv: Sequence[str], *, stderr: str, exit_code: int | None, operation: str, subject: str
 ) -> StorageError:
     """Return the error for a command that failed; CommandFailed when nothing narrower fits."""
-    told = _without_usage(stderr)
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    reason = lines[0] if lines else "the command failed without a message"
-    text = re.sub(r"'[^'\n]*'", "''", told)
+    said = Said(stderr, exit_code)
+    reason, text = said.reason, said.text
     if any(sign in text for sign in _DENIED):
         return _permission(argv, reason, operation, subject)
     for signs, make in _RULES:
@@ -264,15 +266,6 @@ _DENIED: Final = (
     "a password is required",  # sudo -n
     "is not in the sudoers file",
 )
-
-
-def _without_usage(stderr: str) -> str:
-    """Return what is said before the usage, or after it as ``zfs allow`` does."""
-    before, found, after = re.sub("(?m)^Usage:", "usage:", stderr).partition("usage:")
-    if before.strip() or not found:
-        return before
-    told = [line for line in after.splitlines() if "error:" in line]
-    return "\n".join(line.partition("error:")[2].strip() for line in told)
 
 
 def _permission(argv: Sequence[str], reason: str, operation: str, subject: str) -> PermissionDenied:
