@@ -12,14 +12,16 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
+from modules import state
 from tools.powercut.clients import Client
 from tools.powercut.judge import Verdict, check_database, judge
 from tools.powercut.load import report_to, run_clients
@@ -29,9 +31,6 @@ from zfsstore.cli.main import main as zfsstore
 from zfsstore.host.bootstrap import bootstrap
 from zfsstore.host.config import Config
 from zfsstore.host.services import open_services
-
-if TYPE_CHECKING:
-    from _typeshed import HasFileno
 
 POOL: Final = "tank"
 DEVICE: Final = "/dev/vda"
@@ -118,14 +117,22 @@ def _load(load: dict[str, Any], positions: dict[str, dict[str, Client]]) -> NoRe
 
 
 def _load_service(load: dict[str, Any], clients: list[Client]) -> None:
+    if load["unsynced_index"]:
+        _do_not_sync_indexes()
     with _site(load["site"]).service() as service:
-        if load["skip_fsync"]:
-            os.fsync = _skip  # SQLite does not ask Python: its commits stay durable
         run_clients(lambda: ServiceStore(service), clients, _say)
 
 
-def _skip(fd: int | HasFileno) -> None:
-    """Stand in for os.fsync."""
+def _do_not_sync_indexes() -> None:
+    """Let SQLite leave out its fsyncs, as a store would that gets this one setting wrong."""
+    connect = state.connect
+
+    def connect_without_sync(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    state.connect = connect_without_sync
 
 
 def _http_store() -> HttpStore:

@@ -29,7 +29,7 @@ class Kind:
         http: through ``zfsstore serve``; else through ObjectService in two processes.
         txg_timeout_s: how often ZFS closes a transaction group.
         options: of ``zfs create`` for the site.
-        skip_fsync: the store's own fsyncs do nothing.
+        unsynced_index: SQLite does no fsync.
         must_lose: this is a control.
     """
 
@@ -39,7 +39,7 @@ class Kind:
     txg_timeout_s: int = NO_TXG_S
     clients: tuple[str, ...] = CLIENTS
     options: tuple[str, ...] = ()
-    skip_fsync: bool = False
+    unsynced_index: bool = False
     must_lose: bool = False
 
 
@@ -57,7 +57,9 @@ CONTROLS: Final = {
         options=("-o", "sync=disabled"),
         must_lose=True,
     ),
-    "no-fsync": Kind("control: no fsync", site="no-fsync", skip_fsync=True, must_lose=True),
+    "index-unsynced": Kind(
+        "control: index without fsync", site="index-unsynced", unsynced_index=True, must_lose=True
+    ),
 }
 
 
@@ -237,7 +239,7 @@ class Rounds:
             "seed": self._seed,
             "http": kind.http,
             "txg_timeout_s": kind.txg_timeout_s,
-            "skip_fsync": kind.skip_fsync,
+            "unsynced_index": kind.unsynced_index,
             "clients": list(kind.clients),
         }
 
