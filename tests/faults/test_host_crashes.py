@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -44,13 +43,7 @@ def test_a_worker_killed_during_puts(server: Server) -> None:
             for _ in range(3):
                 reached = len(uploads.acknowledged) + 15
                 wait_until(lambda reached=reached: len(uploads.acknowledged) >= reached)
-                victim = server.workers()[0]
-                os.kill(victim, signal.SIGKILL)
-                wait_until(
-                    lambda victim=victim: (
-                        victim not in server.workers() and len(server.workers()) == 2
-                    )
-                )
+                server.kill_worker()
         assert len(uploads.acknowledged) >= 45
         read_all(server.client(), "b", uploads)
     finally:

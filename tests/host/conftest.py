@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.host.objectservice import Site
 from tests.host.postgresql import create_database, find_binaries, running_server
 from tests.host.serving import Client, Server, path_of
 
@@ -63,3 +65,11 @@ def postgresql() -> Iterator[str]:
 def postgresql_url(postgresql: str) -> str:
     """Return the URL of a database that nobody has used."""
     return create_database(postgresql, f"test{next(_numbers)}")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Return an object service without a server."""
+    opened = Site(tmp_path)
+    yield opened
+    opened.service.close()

@@ -102,6 +102,12 @@ class Server:
         self._end(signal.SIGKILL)
         wait_until(lambda: not any(_exists(worker) for worker in workers))
 
+    def kill_worker(self) -> None:
+        """Kill a worker as a crash would; return when another has taken its place."""
+        before = self.workers()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: before[0] not in self.workers() and len(self.workers()) == len(before))
+
     def stop(self) -> int:
         """Stop gracefully; return the exit status."""
         for client in self._clients:  # a stopping worker waits for idle connections

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -188,9 +186,7 @@ def test_a_worker_started_after_a_crash_runs_no_other_code(lone_site: Site) -> N
     assert client.put(OBJECT, b"x").status == 201
     site.write_code(2)
     assert client.get(OBJECT).status == 200
-    (worker,) = site.server.workers()
-    os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: site.server.workers() not in ([], [worker]))
+    site.server.kill_worker()
     client = site.server.client("acme", "long enough")
     for refused in (client.get(OBJECT), client.put(OBJECT, b"y")):
         assert (refused.status, refused.error["code"]) == (503, "unavailable")

@@ -3,9 +3,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,14 +24,8 @@ from modules.errors import (
 from tests.host.objectservice import Site, get, put
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import PreconditionFailed
-from zfsstore.host.objects import Conditions, ObjectService
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    opened = Site(tmp_path)
-    yield opened
-    opened.service.close()
+from zfsstore.host.namespace.records import Conditions
+from zfsstore.host.objects import ObjectService
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -26,13 +24,6 @@ from tests.host.objectservice import Site, get, put
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace.index import Index
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    opened = Site(tmp_path)
-    yield opened
-    opened.service.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,11 +68,7 @@ def test_what_was_acknowledged_survives_kills(server: Server) -> None:
         for _ in range(2):
             reached = len(uploads.acknowledged) + 15
             wait_until(lambda reached=reached: len(uploads.acknowledged) >= reached)
-            victim = server.workers()[0]
-            os.kill(victim, signal.SIGKILL)
-            wait_until(
-                lambda victim=victim: victim not in server.workers() and len(server.workers()) == 2
-            )
+            server.kill_worker()
         reached = len(uploads.acknowledged) + 15
         wait_until(lambda: len(uploads.acknowledged) >= reached)
     server.kill()

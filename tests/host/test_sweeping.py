@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,13 +10,6 @@ from modules.extensions import SweepReport
 from tests.host.objectservice import Site, put
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.namespace.index import Index
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    opened = Site(tmp_path)
-    yield opened
-    opened.service.close()
 
 
 @pytest.fixture
