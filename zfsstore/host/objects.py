@@ -21,7 +21,6 @@ from zfsstore.host.blobs import Blobs, MakeContext, Modules, missing_data
 from zfsstore.host.buckets import Bucket, BucketPage, Buckets, OpenBucket
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import CommitUncertain
-from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.indexes import Indexes
 from zfsstore.host.namespace.names import encode_key
 from zfsstore.host.namespace.records import (
@@ -338,13 +337,3 @@ def _check_metadata(content_type: str | None, metadata: Mapping[str, Any]) -> No
             f"it has {size} bytes as JSON, at most {MAX_METADATA_BYTES} are allowed",
             field="metadata",
         )
-
-
-__all__ = [
-    "Bucket",
-    "BucketPage",
-    "Conditions",
-    "Index",
-    "ObjectService",
-    "PutResult",
-]

@@ -25,7 +25,6 @@ _log: Final = logging.getLogger(__name__)
 RETRY_S: Final = 5.0
 """A module that could not be loaded (a service was away, say) is tried again after so long."""
 
-
 FOLLOW_S: Final = 1.0
 """Who asks for modules outside of requests (upkeep, a sweep) sees a change after so long."""
 
@@ -133,10 +132,10 @@ class ModuleRegistry:
         """Forget the instances of what is gone or different; the next ``get`` makes them anew."""
         revision = self._catalog.revision()  # first: a change in between is seen next time
         configured = {module.name: module for module in self._catalog.list_modules()}
-        self._configured = MappingProxyType(configured)
         for name, loaded in list(self._loaded.items()):
             if name not in configured or not _is_same(loaded.configured, configured[name]):
                 del self._loaded[name]
+        self._configured = MappingProxyType(configured)
         self._revision = revision
 
     def _current(self, name: str) -> _Loaded:

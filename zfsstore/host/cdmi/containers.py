@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from modules.errors import InvalidArgument, InvalidName, NotFound, ObjectNotFound
+from zfsstore.host.buckets import Bucket
 from zfsstore.host.exchange import Exchange
 from zfsstore.host.http import limit_parameter, query_parameters
 from zfsstore.host.namespace.records import CommonPrefix, Version
-from zfsstore.host.objects import Bucket, ObjectService
+from zfsstore.host.objects import ObjectService
 
 RESERVED_PREFIX: Final = "cdmi_"
 
