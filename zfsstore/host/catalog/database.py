@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, Table, delete, select, update
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
@@ -26,6 +26,8 @@ from zfsstore.host.catalog.records import Role, Tenant, User, VendorModule, inne
 from zfsstore.host.catalog.rows import (
     module_values,
     parse_module,
+    parse_tenant,
+    parse_user,
     refuse_dependents,
     unknown,
 )
@@ -124,12 +126,7 @@ class Catalog:
         Raises:
             NotFound: there is none of that name.
         """
-        table = schema.vendor_module
-        with self._read("get vendor module", name) as connection:
-            row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
-        if row is None:
-            raise unknown("vendor module", name)
-        return parse_module(row)
+        return parse_module(self._row(schema.vendor_module, "vendor module", name))
 
     def list_modules(self) -> list[VendorModule]:
         """Return every vendor module."""
@@ -188,19 +185,12 @@ class Catalog:
         Raises:
             NotFound: there is none of that name.
         """
-        table = schema.tenant
-        with self._read("get tenant", name) as connection:
-            row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
-        if row is None:
-            raise unknown("tenant", name)
-        return Tenant(row.name, row.policy, row.quota_bytes)
+        return parse_tenant(self._row(schema.tenant, "tenant", name))
 
     def list_tenants(self) -> list[Tenant]:
         """Return every tenant."""
-        table = schema.tenant
         with self._read("list tenants") as connection:
-            rows = connection.execute(select(table).order_by(table.c.name)).all()
-        return [Tenant(row.name, row.policy, row.quota_bytes) for row in rows]
+            return [parse_tenant(row) for row in _all_rows(connection, schema.tenant)]
 
     def delete_tenant(self, name: str) -> None:
         """Remove a tenant.
@@ -249,19 +239,12 @@ class Catalog:
         Raises:
             NotFound: there is none of that name.
         """
-        table = schema.user
-        with self._read("get user", name) as connection:
-            row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
-        if row is None:
-            raise unknown("user", name)
-        return User(row.name, row.tenant, row.password_hash, Role(row.role))
+        return parse_user(self._row(schema.user, "user", name))
 
     def list_users(self) -> list[User]:
         """Return every user."""
-        table = schema.user
         with self._read("list users") as connection:
-            rows = connection.execute(select(table).order_by(table.c.name)).all()
-        return [User(row.name, row.tenant, row.password_hash, Role(row.role)) for row in rows]
+            return [parse_user(row) for row in _all_rows(connection, schema.user)]
 
     def delete_user(self, name: str) -> None:
         """Remove a user.
@@ -308,6 +291,13 @@ class Catalog:
 
     # --- connections
 
+    def _row(self, table: Table, kind: str, name: str) -> Row[Any]:
+        with self._read(f"get {kind}", name) as connection:
+            row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+        if row is None:
+            raise unknown(kind, name)
+        return row
+
     @contextmanager
     def _read(self, operation: str, subject: str | None = None) -> Iterator[Connection]:
         with self._translated(operation, subject), self._engine.connect() as connection:
@@ -345,7 +335,7 @@ def _bump(connection: Connection) -> None:
     )
 
 
-def _upsert(connection: Connection, table: Any, key: str, values: Mapping[str, Any]) -> None:
+def _upsert(connection: Connection, table: Table, key: str, values: Mapping[str, Any]) -> None:
     """Update the row, or insert it; the write transaction keeps other writers out."""
     condition = table.c[key] == values[key]
     if not connection.execute(update(table).where(condition).values(**values)).rowcount:
@@ -353,6 +343,8 @@ def _upsert(connection: Connection, table: Any, key: str, values: Mapping[str, A
 
 
 def _list_modules(connection: Connection) -> list[VendorModule]:
-    table = schema.vendor_module
-    rows = connection.execute(select(table).order_by(table.c.name)).all()
-    return [parse_module(row) for row in rows]
+    return [parse_module(row) for row in _all_rows(connection, schema.vendor_module)]
+
+
+def _all_rows(connection: Connection, table: Table) -> Sequence[Row[Any]]:
+    return connection.execute(select(table).order_by(table.c.name)).all()

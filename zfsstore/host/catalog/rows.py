@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from modules.errors import HasDependents, NotFound
-from zfsstore.host.catalog.records import VendorModule
+from zfsstore.host.catalog.records import Role, Tenant, User, VendorModule
 
 
 def module_values(module: VendorModule) -> dict[str, str]:
@@ -31,6 +31,16 @@ def parse_module(row: Any) -> VendorModule:
         python_path=tuple(json.loads(row.python_path)),
         code_digests=json.loads(row.code_digests),
     )
+
+
+def parse_tenant(row: Any) -> Tenant:
+    """Return the tenant in a row."""
+    return Tenant(row.name, row.policy, row.quota_bytes)
+
+
+def parse_user(row: Any) -> User:
+    """Return the user in a row."""
+    return User(row.name, row.tenant, row.password_hash, Role(row.role))
 
 
 def refuse_dependents(kind: str, name: str, of_kind: str, dependents: list[str]) -> None:
