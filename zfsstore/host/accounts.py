@@ -13,15 +13,12 @@ from modules.errors import (
     HasDependents,
     InvalidArgument,
     NotFound,
-    VolumeExists,
-    VolumeNotFound,
 )
-from modules.extensions import SupportsVolumes
-from modules.volumes import Volume, VolumeBackend
 from zfsstore.host.auth import generate_password, hash_password
 from zfsstore.host.catalog import Catalog, Role, Tenant, User
 from zfsstore.host.registry import ModuleRegistry
 from zfsstore.host.specs import check_name, check_password, check_quota, check_role
+from zfsstore.host.volumes import ensure_volume, find_volume, volumes_of
 
 
 @dataclass(frozen=True)
@@ -119,19 +116,19 @@ class AccountAdministration:
 
     def _write_tenant(self, tenant: Tenant) -> Tenant:
         """Volume first, then catalog: a tenant that can be found can also be written to."""
-        volumes = _volumes(self._policy(tenant.policy))
+        volumes = volumes_of(self._policy(tenant.policy))
         if volumes is not None:
-            _ensure_volume(volumes, tenant)
+            ensure_volume(volumes, tenant)
         self.catalog.set_tenant(tenant)
         return tenant
 
-    def _prepare(self, name: str, module: StorageModule) -> None:
+    def create_missing_volumes(self, name: str, module: StorageModule) -> None:
         """Create the volumes of tenants that a replaced module has and *module* has not."""
-        volumes = _volumes(module)
+        volumes = volumes_of(module)
         if volumes is not None:
             for tenant in self.catalog.list_tenants():
                 if tenant.policy == name:
-                    _ensure_volume(volumes, tenant)
+                    ensure_volume(volumes, tenant)
 
     def _policy(self, name: str) -> StorageModule:
         try:
@@ -146,10 +143,10 @@ class AccountAdministration:
 
     def _delete_volume(self, tenant: Tenant) -> None:
         try:
-            volumes = _volumes(self.registry.get(tenant.policy))
+            volumes = volumes_of(self.registry.get(tenant.policy))
         except ConfigurationError:  # the module is gone, so are its volumes from our sight
             return
-        volume = _find_volume(volumes, tenant.name) if volumes is not None else None
+        volume = find_volume(volumes, tenant.name) if volumes is not None else None
         if volumes is not None and volume is not None:
             volumes.delete_volume(volume["uuid"])
 
@@ -289,26 +286,3 @@ class AccountAdministration:
                 hint="leave the policy out, change the tenant's, or choose another tenant",
             )
         return present
-
-
-def _volumes(module: StorageModule) -> VolumeBackend | None:
-    return module.volumes if isinstance(module, SupportsVolumes) else None
-
-
-def _find_volume(volumes: VolumeBackend, name: str) -> Volume | None:
-    return next((volume for volume in volumes.list_volumes() if volume["name"] == name), None)
-
-
-def _ensure_volume(volumes: VolumeBackend, tenant: Tenant) -> None:
-    """Create the tenant's volume; take over one that an interrupted creation left."""
-    volume = _find_volume(volumes, tenant.name)
-    if volume is None:
-        try:
-            volumes.create_volume(tenant.name, tenant.quota_bytes)
-            return
-        except VolumeExists:  # another process was faster
-            volume = _find_volume(volumes, tenant.name)
-    if volume is None:
-        raise VolumeNotFound("it vanished again", operation="create volume", subject=tenant.name)
-    if tenant.quota_bytes is not None and volume.get("size_bytes") != tenant.quota_bytes:
-        volumes.patch_volume(volume["uuid"], size_bytes=tenant.quota_bytes)

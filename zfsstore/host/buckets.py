@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from modules import StorageModule
 from modules.errors import Busy, VolumeExists, VolumeNotFound
 from modules.extensions import SupportsStateDir, SupportsVolumes
-from modules.volumes import Volume, VolumeBackend
+from modules.volumes import VolumeBackend
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.namespace import bucket_changes
@@ -21,6 +21,7 @@ from zfsstore.host.namespace.indexes import Indexes
 from zfsstore.host.namespace.names import check_bucket, check_tenant
 from zfsstore.host.namespace.records import BucketInfo
 from zfsstore.host.namespace.store import Store
+from zfsstore.host.volumes import find_volume
 
 _SHARED: int = 0
 """No bucket has this id; requests that create one are queued under it."""
@@ -235,7 +236,7 @@ class Buckets:
     def _delete_volume(self, path: str, module: SupportsVolumes) -> None:
         if isinstance(module, _VolumeModule):
             self._indexes.close_volume(module.state_dir(self._context(tenant=path)))
-        volume = _find_volume(module.volumes, path)
+        volume = find_volume(module.volumes, path)
         if volume is None:
             raise _not_found(path)
         module.volumes.delete_volume(volume["uuid"])
@@ -264,10 +265,6 @@ def _volume_buckets(tenant: Tenant, volumes: VolumeBackend) -> list[Bucket]:
         (bucket for bucket in found if "/" not in bucket.name),
         key=lambda bucket: bucket.name.encode(),
     )
-
-
-def _find_volume(volumes: VolumeBackend, path: str) -> Volume | None:
-    return next((volume for volume in volumes.list_volumes() if volume["name"] == path), None)
 
 
 def _path(tenant: Tenant, bucket: str) -> str:

@@ -58,7 +58,7 @@ class ModuleAdministration:
         try:
             module, digests = self.registry.try_load(candidate)
             check_health(name, module, self.registry.context())
-            self._prepare(name, module)
+            self.prepare_module(name, module)
         except CodeChanged:
             raise
         except StorageError as error:
@@ -97,7 +97,7 @@ class ModuleAdministration:
         """
         self.catalog.delete_module(name)
 
-    def _prepare(self, name: str, module: StorageModule) -> None:
+    def prepare_module(self, name: str, module: StorageModule) -> None:
         """Make *module* ready to be the one called *name*, before it is."""
 
     def _refuse_cycle(self, candidate: VendorModule) -> None:
