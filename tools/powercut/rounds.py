@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -248,7 +249,8 @@ class Rounds:
         target = self._keep / f"{self._seed}-round-{failed.number}"
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(self._machine.folder, target)
+        # mv, which keeps a sparse disk sparse on another file system, too
+        subprocess.run(["mv", self._machine.folder, target], check=True)  # noqa: S607
         self._say(json.dumps({"round": failed.number, "kept": str(target)}))
         self._renew()
 
