@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +11,7 @@ from modules.errors import CommandFailed, InvalidArgument, InvalidName
 from tests.zfs_client.recording import OLD_VERSION, Recorder
 from zfsstore.zfs.client import ZfsClient
 from zfsstore.zfs.listing import Listed, parse_json_list, parse_list
+from zfsstore.zfs.runner import RunResult
 
 LINES = "t/a\t66560\t-\nt/a@s2\t0\tx y\n"
 DOCUMENT = json.dumps(
@@ -82,6 +84,35 @@ def test_json_that_is_not_understood_is_an_error(stdout: str) -> None:
 def test_a_tab_in_a_value_is_noticed() -> None:
     with pytest.raises(CommandFailed, match="not understood"):
         parse_list("t/a\t1\tx\ty\n", ("used", "u:a"))
+
+
+class Broken(Recorder):
+    """Answers as OpenZFS 2.3.2 does when a value is no ASCII: JSON breaks off there."""
+
+    def __init__(self, lines: str) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __call__(self, argv: Sequence[str]) -> RunResult:
+        result = super().__call__(argv)
+        if "-jp" in argv:
+            broken = '{"datasets":{"t/a":{"name":"t/a","properties":{"u:a":{"value":"'
+            names = '{"datasets":{"t/a":{"properties":{}}}}'
+            result["stdout"] = names if "name" in argv else broken
+        elif "-Hp" in argv:
+            result["stdout"] = self._lines
+        return result
+
+
+def test_values_that_json_cannot_hold_are_read_as_lines() -> None:
+    runner = Broken("t/a\tü\n")
+    assert ZfsClient(runner).list_datasets(["t/a"], ("u:a",)) == [Listed("t/a", {"u:a": "ü"})]
+    assert [argv[2] for argv in runner.argvs] == ["-jp", "-jp", "-Hp"]
+
+
+def test_a_newline_in_a_value_does_not_pass_for_another_dataset() -> None:
+    with pytest.raises(CommandFailed, match="not understood"):
+        ZfsClient(Broken("t/a\tü\nt/forged\tx\n")).list_datasets(["t/a"], ("u:a",))
 
 
 def test_bad_arguments_run_nothing() -> None:

@@ -1,24 +1,21 @@
-"""The client's calls about file systems: life, lists, properties."""
+"""The client's calls about file systems: life and properties."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
-from modules.errors import AlreadyExists, InvalidArgument
-from zfsstore.zfs import commands, listing
+from modules.errors import AlreadyExists
+from zfsstore.zfs import commands
 from zfsstore.zfs import snapshot_commands as argvs
-from zfsstore.zfs.client_base import JSON_SINCE, CommandClient, several
+from zfsstore.zfs.client_base import several
+from zfsstore.zfs.client_lists import ListCalls
 from zfsstore.zfs.commands import Dataset
-from zfsstore.zfs.listing import Listed
-from zfsstore.zfs.names import check_bookmark_name, check_dataset_name, check_snapshot_name
+from zfsstore.zfs.names import check_any_name, check_dataset_name, check_snapshot_name
 from zfsstore.zfs.properties import check_properties, check_property_name, check_property_names
 from zfsstore.zfs.snapshot_commands import DestroyPlan
 
-_TYPES: Final = frozenset({"filesystem", "snapshot", "volume", "bookmark"})
 
-
-class DatasetCalls(CommandClient):
+class DatasetCalls(ListCalls):
     """File systems and their properties."""
 
     def create(
@@ -68,7 +65,7 @@ class DatasetCalls(CommandClient):
             dataset: its name; snapshots and bookmarks have calls of their own.
             recursive: with its snapshots and all below it.
             dependents: with the clones of its snapshots, wherever they are.
-            force: unmount what is in use.
+            force: unmount by force, which on Linux does not help while a file is open.
 
         Raises:
             NotFound: there is none.
@@ -99,71 +96,6 @@ class DatasetCalls(CommandClient):
         tops = argvs.topmost_datasets(plan.names)
         listed = self.list_datasets(tops, ("used",), types=("filesystem", "volume"))
         return DestroyPlan(plan.names, sum(one.number("used") or 0 for one in listed))
-
-    def list_datasets(
-        self,
-        names: Sequence[str] = (),
-        properties: Sequence[str] = (),
-        *,
-        types: Iterable[str] = ("filesystem",),
-        recursive: bool = False,
-        depth: int | None = None,
-        sort: Sequence[str] = (),
-    ) -> list[Listed]:
-        """Return datasets, snapshots or bookmarks with *properties*; one command for any number.
-
-        Args:
-            names: of any type; everything that is imported when empty.
-            properties: their exact values, sizes in bytes and times in seconds.
-            types: which to return: filesystem, snapshot, volume, bookmark.
-            recursive: with all below each of *names*.
-            depth: with so many levels below each; its snapshots are one level below a dataset.
-            sort: properties, the first counts most; "-" before one turns it round. By name when
-                empty, and snapshots from old to new.
-
-        Raises:
-            NotFound: one of *names* does not exist.
-        """
-        for name in names:
-            _check_any_name(name)
-        chosen = _checked_types(types)
-        check_property_names(properties)
-        check_property_names(key.removeprefix("-") for key in sort)
-        as_json = self._has(JSON_SINCE)
-        argv = listing.list_argv(
-            names,
-            properties,
-            types=chosen,
-            recursive=recursive,
-            depth=depth,
-            sort=sort,
-            as_json=as_json,
-        )
-        stdout = self._run(argv, "list", several(names) if names else "datasets")
-        parse = listing.parse_json_list if as_json else listing.parse_list
-        return parse(stdout, properties, argv=argv)
-
-    def list_snapshots(
-        self, dataset: str, properties: Sequence[str] = (), *, recursive: bool = False
-    ) -> list[Listed]:
-        """Return the snapshots of a dataset, of it alone unless *recursive*, old to new."""
-        check_dataset_name(dataset)
-        depth = None if recursive else 1
-        return self.list_datasets(
-            [dataset],
-            properties,
-            types=("snapshot",),
-            recursive=recursive,
-            depth=depth,
-            sort=("createtxg",),
-        )
-
-    def list_bookmarks(self, dataset: str, properties: Sequence[str] = ()) -> list[Listed]:
-        """Return the bookmarks of a dataset, of it alone, old to new."""
-        check_dataset_name(dataset)
-        return self.list_datasets(
-            [dataset], properties, types=("bookmark",), depth=1, sort=("createtxg",)
-        )
 
     def get(
         self, datasets: Sequence[str], properties: Sequence[str], *, depth: int | None = None
@@ -211,7 +143,7 @@ class DatasetCalls(CommandClient):
             received: go back to the value that came with a stream, if any.
         """
         argv = commands.inherit_argv(
-            _check_any_name(dataset),
+            check_any_name(dataset),
             check_property_name(name),
             recursive=recursive,
             received=received,
@@ -233,7 +165,7 @@ class DatasetCalls(CommandClient):
             dataset: its present name.
             new_name: in the same pool.
             parents: create the datasets above the new name that are missing.
-            force: unmount what is in use.
+            force: unmount by force, which on Linux does not help while a file is open.
             remount: False leaves mounts where they are.
 
         Raises:
@@ -252,21 +184,3 @@ class DatasetCalls(CommandClient):
     def _set(self, name: str, properties: Mapping[str, str]) -> None:
         check_properties(properties)
         self._run(commands.set_argv(name, properties), "set properties of", name)
-
-
-def _check_any_name(name: str) -> str:
-    if isinstance(name, str) and "@" in name:
-        return check_snapshot_name(name)
-    if isinstance(name, str) and "#" in name:
-        return check_bookmark_name(name)
-    return check_dataset_name(name)
-
-
-def _checked_types(types: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(types)
-    if not chosen or not _TYPES.issuperset(chosen):
-        raise InvalidArgument(
-            f"choose one or more of {', '.join(sorted(_TYPES))}, not {chosen!r:.100}",
-            field="types",
-        )
-    return chosen

@@ -100,7 +100,7 @@ class SnapshotCalls(CommandClient):
             snapshot: what to revert to.
             destroy_newer: destroy the snapshots and bookmarks made after it.
             destroy_clones: and the clones of those.
-            force: unmount clones that are in use.
+            force: unmount clones by force; no help on Linux while a file is open.
 
         Raises:
             SnapshotNotFound: no such snapshot.

@@ -136,6 +136,19 @@ def check_bookmark_name(bookmark: str, *, field: str = "bookmark") -> str:
     return _check_pair(bookmark, "#", "bookmark", field)
 
 
+def check_any_name(name: str, *, field: str = "dataset") -> str:
+    """Return *name* when it is a valid name of a dataset, a snapshot or a bookmark.
+
+    Raises:
+        InvalidName: it is none.
+    """
+    if isinstance(name, str) and "@" in name:
+        return check_snapshot_name(name, field=field)
+    if isinstance(name, str) and "#" in name:
+        return check_bookmark_name(name, field=field)
+    return check_dataset_name(name, field=field)
+
+
 def check_short_name(name: str, *, field: str = "name") -> str:
     """Return *name* when it can be what follows the "@" of a snapshot or "#" of a bookmark.
 
