@@ -14,6 +14,7 @@ import random
 import secrets
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("modules", "zfsstore", "tools"):  # slow in there
         compileall.compile_dir(ROOT / name, quiet=2)
     folder = Path(tempfile.mkdtemp(prefix="zfsstore-powercut.", dir="/var/tmp"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # clean up, too
     started = time.monotonic()
     rng = random.Random(seed)  # noqa: S311
     rounds = Rounds(folder, args.vm, args.keep, seed, lambda line: print(line, flush=True))
