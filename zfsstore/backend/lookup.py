@@ -40,12 +40,18 @@ from zfsstore.volumes.common import new_uuid, no_such_volume, parse_uuid
 from zfsstore.volumes.datasets import UUID
 from zfsstore.zfs.client import ZfsClient
 from zfsstore.zfs.runner import Runner
+from zfsstore.zfs.seam import StreamRunner
 
 _log = logging.getLogger(__name__)
 
 
 class Commands(ZfsClient):
     """The client, and any other command through the same runner."""
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether the runner can stream."""
+        return isinstance(self._runner, StreamRunner)
 
     def run(self, argv: Sequence[str], operation: str, subject: str) -> str:
         """Return what the command printed.

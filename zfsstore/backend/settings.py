@@ -21,7 +21,7 @@ from zfsstore.zfs.names import MAX_DATASET_NAME, check_dataset_name
 ExportKind = Literal["files", "sharenfs", "none"]
 
 _USER: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_OWNER: Final = re.compile(rf"{_USER}(?::{_USER})?")
+_OWNER: Final = re.compile(rf"{_USER}(?::{_USER})?|:{_USER}")
 _MODE: Final = re.compile(r"[0-7]{3,4}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

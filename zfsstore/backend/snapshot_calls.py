@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from modules.errors import SnapshotExists, SnapshotNotFound
 from modules.volumes import Snapshot, Volume
@@ -10,6 +10,7 @@ from zfsstore.backend.lookup import named_errors
 from zfsstore.backend.publishing import Publication
 from zfsstore.backend.rows import clone_origin, list_snapshot_argv, parse_snapshots
 from zfsstore.backend.volume_calls import VolumeCalls
+from zfsstore.exports import Export
 from zfsstore.volumes.common import volume_dict
 from zfsstore.zfs.names import check_short_name, check_snapshot_name
 
@@ -77,10 +78,18 @@ class SnapshotCalls(VolumeCalls):
         new_name: str,
         *,
         publication: Publication | None = None,
+        prepare: Callable[[Export], None] | None = None,
     ) -> Volume:
         """Make a writable volume of a snapshot, and return it, published as configured.
 
         When a step fails the clone is destroyed again.
+
+        Args:
+            parent_volume_uuid: of the volume.
+            parent_snapshot_uuid: of its snapshot.
+            new_name: of the clone.
+            publication: in place of what is configured.
+            prepare: called with where the clone is, before it is published.
 
         Raises:
             InvalidName, VolumeExists: the new name is not valid, or taken.
@@ -96,7 +105,9 @@ class SnapshotCalls(VolumeCalls):
                 with named_errors("clone snapshot", parent.snapshot, missing=SnapshotNotFound):
                     self._zfs.clone(parent.snapshot, dataset, own)
 
-            uuid = self._bring_up("clone snapshot to volume", new_name, clone, publication)
+            uuid = self._placement.bring_up(
+                "create clone", new_name, clone, publication, prepare=prepare
+            )
         volume = volume_dict(uuid=uuid, name=new_name, size_bytes=None)
         volume["clone"] = clone_origin(parent.snapshot, self.pool)
         return volume

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from modules.errors import (
-    Busy,
-    Conflict,
-    InvalidArgument,
-    NotFound,
-    VolumeExists,
-)
+from modules.errors import Conflict, InvalidArgument
 from modules.volumes import Volume
-from zfsstore.backend.lookup import Lookup, named_errors, undone
+from zfsstore.backend.lookup import Lookup, named_errors
+from zfsstore.backend.placing import Placement
 from zfsstore.backend.publishing import Publication, Publisher
 from zfsstore.backend.rows import VolumeRow
 from zfsstore.backend.settings import Settings
-from zfsstore.exports import Export
-from zfsstore.volumes.common import check_size, new_uuid, no_such_volume, parse_uuid, volume_dict
+from zfsstore.exports import check_fsid
+from zfsstore.volumes.common import check_size, no_such_volume, parse_uuid, volume_dict
 from zfsstore.volumes.datasets import UUID
 from zfsstore.zfs.runner import Runner
 
@@ -42,6 +34,7 @@ class VolumeCalls:
         self._lookup = Lookup(settings, runner)
         self._zfs = self._lookup.commands
         self._publisher = Publisher(settings, self._zfs.run)
+        self._placement = Placement(settings, self._lookup, self._publisher)
 
     @property
     def pool(self) -> str:
@@ -80,7 +73,8 @@ class VolumeCalls:
             chosen = {"mountpoint": mountpoint, **quota, UUID: uuid, **(properties or {})}
             self._zfs.create(dataset, chosen)
 
-        uuid = self._bring_up("create volume", name, create, publication)
+        with self._lookup.turn():
+            uuid = self._placement.bring_up("create volume", name, create, publication)
         return volume_dict(uuid=uuid, name=name, size_bytes=size_bytes)
 
     def list_volumes(self) -> list[Volume]:
@@ -119,15 +113,7 @@ class VolumeCalls:
         """
         with self._lookup.turn():
             row = self._lookup.need(uuid, "delete volume")
-            gone: NotFound | None = None
-            with self._publisher.exports.withdrawn(row.export()):
-                try:
-                    self._publisher.patiently(
-                        lambda: self._zfs.destroy(row.dataset, recursive=True, force=True)
-                    )
-                except NotFound as error:
-                    gone = error
-            self._lookup.forget(row)
+            gone = self._placement.destroy(row, recursive=True, force=True)
         if gone is not None:
             raise no_such_volume(uuid, operation="delete volume") from gone
 
@@ -165,7 +151,7 @@ class VolumeCalls:
                 if size_bytes is not None:
                     self._zfs.set(row.dataset, {"quota": str(size_bytes)})
                 if path is not None:
-                    self._move(row, path)
+                    self._placement.move(row, path)
                     self._publisher.publish(row.export(path=path))
                 return self._lookup.at(row.dataset).to_dict()
 
@@ -173,7 +159,7 @@ class VolumeCalls:
         """Return ``{"kind": "nfs_export", "server": ..., "path": ...}``."""
         row = self._lookup.need(uuid, "access volume")
         with named_errors("access volume", row.name):
-            path = self._mountpoint(row)
+            path = self._placement.mountpoint(row)
         return {"kind": "nfs_export", "server": self._settings.data_lif, "path": path}
 
     def rename_volume(self, uuid: str, new_name: str, *, keep_path: bool = False) -> Volume:
@@ -193,110 +179,61 @@ class VolumeCalls:
         with self._lookup.turn():
             row = self._lookup.need(uuid, "rename volume")
             moves = not keep_path and row.mountpoint == self._settings.path(row.name)
-            path = self._settings.path(new_name) if moves else row.mountpoint
-            if moves:
-                self._refuse_occupied(path)
-            with named_errors("rename volume", row.name):
+            with named_errors("rename volume", f"{row.name} to {new_name}"):
                 if moves:
-                    self._rename_and_move(row, new_name, path)
+                    self._placement.rename_and_move(row, new_name)
                 else:
-                    self._rename_in_place(row, new_name)
+                    self._placement.rename_in_place(row, new_name)
             self._lookup.known[row.uuid or ""] = new_name
             return self._lookup.at(self._settings.dataset(new_name)).to_dict()
 
-    def _rename_in_place(self, row: VolumeRow, new_name: str) -> None:
-        dataset = self._settings.dataset(new_name)
-        self._zfs.rename(row.dataset, dataset, remount=False)
-        with undone(lambda: self._rename_back(row, dataset), f"rename to {dataset}"):
-            renamed = self._lookup.at(dataset)
-            if renamed.mountpoint != row.mountpoint:  # an inherited one, of an adopted volume
-                self._set_mountpoint(renamed, row.mountpoint)
-            self._publisher.exports.renamed(row.export(), renamed.export(path=row.mountpoint))
-
-    def _rename_and_move(self, row: VolumeRow, new_name: str, path: str) -> None:
-        dataset = self._settings.dataset(new_name)
-        renamed = replace(row, dataset=dataset, mountpoint=path)
-        exports = self._publisher.exports
-        is_exported = exports.is_exported(row.export())
-        with exports.withdrawn(row.export()):
-            self._zfs.rename(row.dataset, dataset, remount=False)
-            with undone(lambda: self._rename_back(row, dataset), f"rename to {dataset}"):
-                self._set_mountpoint(renamed, path)
-                with undone(lambda: self._set_mountpoint(renamed, row.mountpoint), f"move {path}"):
-                    if is_exported:
-                        exports.export(renamed.export())
-
-    def _rename_back(self, row: VolumeRow, dataset: str) -> None:
-        self._zfs.rename(dataset, row.dataset, remount=False)
-
-    def _move(self, row: VolumeRow, path: str) -> None:
-        """Mount the volume at *path*, unless it is: a remount would evict kernel exports."""
-        current = self._mountpoint(row)
-        if current == path:
-            return
-        self._refuse_occupied(path)
-        try:
-            self._zfs.set(row.dataset, {"mountpoint": path})
-        except Busy:
-            with self._publisher.exports.withdrawn(row.export(path=current)):
-                self._set_mountpoint(row, path)
-
-    def _set_mountpoint(self, row: VolumeRow, path: str) -> None:
-        self._publisher.patiently(lambda: self._zfs.set(row.dataset, {"mountpoint": path}))
-
-    def _mountpoint(self, row: VolumeRow) -> str:
-        argv = ["zfs", "get", "-H", "-o", "value", "mountpoint", row.dataset]
-        return self._zfs.run(argv, "get mountpoint of volume", row.name).rstrip("\n")
-
-    def _bring_up(
+    def replace_volume(
         self,
-        operation: str,
-        name: str,
-        make: Callable[[Mapping[str, str]], None],
-        publication: Publication | None,
-    ) -> str:
-        """Make a dataset with the properties that *make* is given, and publish it; or neither.
+        uuid: str,
+        by_uuid: str,
+        *,
+        publication: Publication | None = None,
+        fsid: str | None = None,
+    ) -> Volume:
+        """Let one volume take another's place: its name, path, export and NFS fsid.
+
+        The other one gets those of the first, so nothing is lost. Uuids stay with the data. NFS
+        clients keep the handles of all files that the new volume has in common with the old one,
+        which are those of their snapshot when one is a clone of the other.
+
+        Args:
+            uuid: of the volume to be replaced.
+            by_uuid: of the one to take its place.
+            publication: of that one, in place of what is configured.
+            fsid: export it under this one, in place of the other's.
 
         Returns:
-            The new volume's uuid.
-        """
-        uuid, path = new_uuid(), self._settings.path(name)
-        export = Export(
-            name=name, uuid=uuid, dataset=self._settings.dataset(name), path=path, fsid=uuid
-        )
-        with self._lookup.turn(), undone(lambda: self._unmake(export), f"{operation} {name}"):
-            with named_errors(operation, name):
-                self._refuse_occupied(path, by=export.dataset)
-                make({"mountpoint": path, UUID: uuid})
-            self._publisher.publish(export, publication)
-            self._lookup.known[uuid] = name
-        return uuid
-
-    def _unmake(self, export: Export) -> None:
-        """Destroy what was just made, unless something else has its name."""
-        try:
-            row = self._lookup.at(export.dataset)
-        except NotFound:
-            return
-        if row.uuid == export.uuid:
-            with self._publisher.exports.withdrawn(export):
-                self._publisher.patiently(lambda: self._zfs.destroy(export.dataset, force=True))
-
-    def _refuse_occupied(self, path: str, *, by: str | None = None) -> None:
-        """Raise when something is mounted at *path*: the new volume would hide it.
+            The volume that took the place.
 
         Raises:
-            VolumeExists: the dataset that is to be made, *by*, is there.
-            Conflict: it is something else.
+            VolumeNotFound: there is none.
+            Busy: a file in one of them is open; nothing has changed.
         """
-        if not os.path.ismount(path):
-            return
-        with suppress(NotFound):
-            if by is not None and self._lookup.at(by):
-                raise VolumeExists("it exists already", operation="create volume", subject=by)
-        raise Conflict(
-            f"something is mounted at {path}",
-            operation="mount volume",
-            subject=path,
-            hint="unmount or move it, or choose another name",
-        )
+        with self._lookup.turn():
+            old = self._lookup.need(uuid, "replace volume")
+            new = self._lookup.need(by_uuid, "replace volume by")
+            if old.uuid == new.uuid:
+                raise InvalidArgument("a volume cannot take its own place", field="by_uuid")
+            chosen = None if fsid is None else self._free_fsid(fsid, old, new)
+            with named_errors("replace volume", f"{old.name} by {new.name}"):
+                self._placement.swap(old, new, publication, chosen)
+            self._lookup.known |= {old.uuid or "": new.name, new.uuid or "": old.name}
+            return self._lookup.at(old.dataset).to_dict()
+
+    def _free_fsid(self, fsid: str, *allowed: VolumeRow) -> str:
+        """Return *fsid* when no other volume has it.
+
+        Raises:
+            Conflict: one has.
+        """
+        wanted = check_fsid(fsid)
+        uuids = {row.uuid for row in allowed}
+        for row in self._lookup.walk():
+            if row.export().fsid == wanted and row.uuid not in uuids:
+                raise Conflict(f"the volume {row.name} has this fsid", subject=wanted)
+        return wanted

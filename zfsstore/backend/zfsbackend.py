@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
+from zfsstore.backend.operator_calls import OperatorCalls
 from zfsstore.backend.settings import ExportKind, Settings
-from zfsstore.backend.snapshot_calls import SnapshotCalls
 from zfsstore.zfs.runner import Runner
 
 
-class ZfsBackend(SnapshotCalls):
+class ZfsBackend(OperatorCalls):
     """Volumes as file systems of one ZFS dataset, mounted below a directory, exported over NFS.
 
     All state is in ZFS: backends in other processes see the same volumes under the same uuids.
@@ -67,8 +67,8 @@ class ZfsBackend(SnapshotCalls):
         super().__init__(settings, runner)
 
     def capabilities(self) -> dict[str, bool]:
-        """Return which tiers are offered."""
-        return {"snapshots": True, "clones": True, "replication": False}
+        """Return which tiers are offered; replication when the runner can stream."""
+        return {"snapshots": True, "clones": True, "replication": self._zfs.can_stream}
 
     def as_snapshot(self) -> Self:
         """Return the tier that takes snapshots."""
@@ -79,5 +79,5 @@ class ZfsBackend(SnapshotCalls):
         return self
 
     def as_replication(self) -> Self | None:
-        """Return the tier that sends and receives; None: not offered."""
+        """Return the tier that sends and receives, None when the runner cannot stream."""
         return self if self.capabilities()["replication"] else None
