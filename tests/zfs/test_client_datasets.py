@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -74,14 +74,15 @@ def test_destroy_and_its_plan(root: str) -> None:
 
 def test_a_dataset_in_use_is_busy_and_force_does_not_help_on_linux(root: str) -> None:
     one = new(root)
+    calls: list[Callable[[], object]] = [
+        lambda: CLIENT.destroy(one),
+        lambda: CLIENT.destroy(one, force=True),
+        lambda: CLIENT.unmount(one),
+        lambda: CLIENT.unmount(one, force=True),
+        lambda: CLIENT.rename(one, f"{one}x"),
+    ]
     with open(path(one) / "open", "wb"):
-        for call in (
-            lambda: CLIENT.destroy(one),
-            lambda: CLIENT.destroy(one, force=True),
-            lambda: CLIENT.unmount(one),
-            lambda: CLIENT.unmount(one, force=True),
-            lambda: CLIENT.rename(one, f"{one}x"),
-        ):
+        for call in calls:
             with pytest.raises(Busy):
                 call()
         assert value(one, "mounted") == "yes"

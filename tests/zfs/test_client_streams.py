@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,9 +51,17 @@ def source(root: str) -> str:
     return name
 
 
-def transfer(snapshot: str, dataset: str, base: str | None = None, **options: bool) -> int:
+def transfer(
+    snapshot: str,
+    dataset: str,
+    base: str | None = None,
+    *,
+    mount: bool = False,
+    rollback: bool = False,
+) -> int:
     with CLIENT.open_send(snapshot, base=base) as stream:
-        return copy_stream(stream, CLIENT.open_receive(dataset, **options))  # type: ignore[arg-type]  # bools are
+        sink = CLIENT.open_receive(dataset, mount=mount, rollback=rollback)
+        return copy_stream(stream, sink)
 
 
 def cut(snapshot: str, dataset: str, *, resumable: bool) -> None:
@@ -247,10 +256,9 @@ def test_encrypted_datasets(root: str) -> None:
         CLIENT.load_key(root, key)
 
 
-def test_a_key_from_a_file(root: str, tmp_path: os.PathLike[str]) -> None:
-    keyfile = os.path.join(tmp_path, "key")
-    with open(keyfile, "wb") as file:
-        file.write(os.urandom(32))
+def test_a_key_from_a_file(root: str, tmp_path: Path) -> None:
+    keyfile = tmp_path / "key"
+    keyfile.write_bytes(os.urandom(32))
     name = f"{root}/filekey"
     where = {"encryption": "on", "keyformat": "raw", "keylocation": f"file://{keyfile}"}
     CLIENT.create(name, where)

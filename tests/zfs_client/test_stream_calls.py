@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -232,12 +233,12 @@ def test_copy_tells_progress_and_finishes() -> None:
     assert len(writer.finish()) == 64 * 1024  # what is kept of a receive's output
 
 
-def test_a_source_that_fails_aborts_the_receive(tmp_path: object) -> None:
+def test_a_source_that_fails_aborts_the_receive(tmp_path: Path) -> None:
     client = ZfsClient(Script("head -c 3000000 /dev/zero; echo 'signal received' >&2; exit 1"))
     sink = ZfsClient(Script(f"cat > /dev/null; touch {tmp_path}/complete"))
     with client.open_send("t@1") as source, pytest.raises(CommandFailed, match="signal received"):
         copy_stream(source, sink.open_receive("t/b"))
-    assert not list(__import__("pathlib").Path(str(tmp_path)).iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_receive_that_fails_is_what_is_raised() -> None:
