@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from modules import StorageModule
-from modules.errors import Busy, VolumeExists, VolumeNotFound
+from modules.errors import Busy, Unavailable, VolumeExists, VolumeNotFound
 from modules.extensions import SupportsStateDir, SupportsVolumes
 from modules.volumes import VolumeBackend
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
@@ -248,18 +248,19 @@ class Buckets:
                 if not opened.index.info().is_deleting:
                     raise VolumeExists("it exists", operation="create bucket", subject=opened.path)
                 module, path = opened.module, opened.path
-        except VolumeNotFound:
+        except (VolumeNotFound, Unavailable):  # none, or what create_volume has to complete
             return
         if isinstance(module, SupportsVolumes):
             self._delete_volume(path, module)
 
 
 def _volume_buckets(tenant: Tenant, volumes: VolumeBackend) -> list[Bucket]:
+    """Return all but the restricted: a creation that was cut off is not to be seen."""
     prefix = f"{tenant.name}/"
     found = [
         Bucket(volume["name"].removeprefix(prefix), volume["uuid"], volume["size_bytes"])
         for volume in volumes.list_volumes()
-        if volume["name"].startswith(prefix)
+        if volume["name"].startswith(prefix) and volume["state"] != "restricted"
     ]
     return sorted(
         (bucket for bucket in found if "/" not in bucket.name),

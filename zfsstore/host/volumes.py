@@ -20,9 +20,9 @@ def find_volume(volumes: VolumeBackend, name: str) -> Volume | None:
 
 
 def ensure_volume(volumes: VolumeBackend, tenant: Tenant) -> None:
-    """Create the tenant's volume; take over one that an interrupted creation left."""
+    """Create the tenant's volume, or complete it; take over one that is there already."""
     volume = find_volume(volumes, tenant.name)
-    if volume is None:
+    if volume is None or volume["state"] == "restricted":
         try:
             volumes.create_volume(tenant.name, tenant.quota_bytes)
             return
