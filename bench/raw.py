@@ -65,6 +65,24 @@ def put_by_rename(leaves: Leaves, source: Source) -> Handle:
     return directory, name
 
 
+def put_by_early_rename(leaves: Leaves, source: Source) -> Handle:
+    """Exclusive temporary file, rename, fsync, fsync of the directory.
+
+    Correct only because nobody knows the name before put returns it.
+    """
+    directory, name = leaves.new_name()
+    temporary = f".tmp-{name}"
+    fd = os.open(temporary, _WRITE, 0o444, dir_fd=directory)
+    try:
+        _write_all(fd, source)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.fsync(directory)
+    return directory, name
+
+
 def put_by_link(leaves: Leaves, source: Source) -> Handle:
     """O_TMPFILE, fsync, linkat, fsync of the directory."""
     directory, name = leaves.new_name()
@@ -148,6 +166,7 @@ def raw_subjects(root: Path) -> Sequence[RawSubject]:
     """Return every recipe that this file system can do, each in a folder of its own."""
     recipes = {
         "raw: temporary file, rename": put_by_rename,
+        "raw: early rename": put_by_early_rename,
         "raw: O_TMPFILE, link": put_by_link,
         "raw: exclusive, fdatasync": put_exclusively,
     }

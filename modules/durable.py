@@ -14,12 +14,19 @@ TEMPORARY_PREFIX: Final = ".tmp-"
 
 
 @contextmanager
-def durable_file(path: str | os.PathLike[str], *, mode: int = 0o444) -> Iterator[io.FileIO]:
+def durable_file(
+    path: str | os.PathLike[str], *, mode: int = 0o444, is_name_secret: bool = False
+) -> Iterator[io.FileIO]:
     """Give a new, unbuffered file to write to; on a clean exit it appears durably as *path*.
 
     Exclusive temporary file in the same directory, fsync, rename, fsync of the directory. (On
     ZFS O_TMPFILE and link would force a transaction group per file.) On any exception the
     temporary file is removed and nothing appears. An existing *path* is replaced atomically.
+
+    Args:
+        is_name_secret: *path* is random and nobody knows it before this returns. Then the
+            rename comes before the fsyncs, and file and name reach the disk in one commit of
+            the file system instead of two. After a power cut a torn file may bear the name.
 
     Raises:
         OSError: as the file system gave it; nothing is visible then.
@@ -27,16 +34,18 @@ def durable_file(path: str | os.PathLike[str], *, mode: int = 0o444) -> Iterator
     target = os.fspath(path)
     directory = os.path.dirname(target) or "."
     temporary = os.path.join(directory, TEMPORARY_PREFIX + secrets.token_hex(16))
-    file = io.FileIO(
-        os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode), "wb"
-    )
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    file = io.FileIO(os.open(temporary, flags, mode), "wb")
     visible = temporary
     try:
         with file:
             yield file
-            os.fsync(file.fileno())
-        os.rename(temporary, target)
-        visible = target
+            if not is_name_secret:
+                os.fsync(file.fileno())
+            os.rename(temporary, target)
+            visible = target
+            if is_name_secret:
+                os.fsync(file.fileno())
         fsync_directory(directory)
     except BaseException:
         with suppress(FileNotFoundError):

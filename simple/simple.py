@@ -17,6 +17,7 @@ from modules.errors import (
     ConfigurationError,
     InvalidModuleData,
     Unavailable,
+    from_oserror,
     translated_oserror,
 )
 from modules.streams import SupportsRead, copy
@@ -59,14 +60,18 @@ class SimpleStorage(StorageModule):
         module_data = f"{uuid.uuid4().hex}.dat"
         expected_bytes = content_length(context)
         self._check_directory("put object")
-        target = durable_file(os.path.join(self._directory, module_data))
+        path = os.path.join(self._directory, module_data)
+        target = durable_file(path, is_name_secret=True)  # nobody knows it before we return it
         with translated_oserror(operation="put object", subject=module_data), target as file:
             copy(stream, file.write, expected_bytes=expected_bytes)
         return module_data
 
     def get_read_stream(self, context: Context, module_data: str) -> io.FileIO:
-        with translated_oserror(operation="get object", subject=module_data):
-            return io.FileIO(self._path(module_data), "rb")
+        path = self._path(module_data)
+        try:
+            return io.FileIO(path, "rb")
+        except OSError as error:
+            raise from_oserror(error, operation="get object", subject=module_data) from error
 
     def delete(self, context: Context, module_data: str) -> None:
         path = self._path(module_data)

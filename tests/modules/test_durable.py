@@ -27,15 +27,17 @@ def test_an_exception_leaves_nothing(tmp_path: Path, failure: type[BaseException
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("is_name_secret", [False, True])
 @pytest.mark.parametrize("step", ["fsync", "rename"])
 def test_a_failing_step_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, is_name_secret: bool
 ) -> None:
     def fail(*args: object) -> None:
         raise OSError(5, "I/O error")
 
     monkeypatch.setattr(os, step, fail)
-    with pytest.raises(OSError, match="I/O error"), durable_file(tmp_path / "a") as file:
+    target = durable_file(tmp_path / "a", is_name_secret=is_name_secret)
+    with pytest.raises(OSError, match="I/O error"), target as file:
         file.write(b"data")
     assert os.listdir(tmp_path) == []
 
@@ -52,8 +54,15 @@ def test_a_failing_directory_fsync_takes_the_name_back(
     assert os.listdir(tmp_path) == []
 
 
-def test_file_is_synced_before_the_rename_and_the_directory_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("is_name_secret", "expected"),
+    [
+        (False, ["fsync file", "rename", "fsync directory"]),
+        (True, ["rename", "fsync file", "fsync directory"]),
+    ],
+)
+def test_a_known_name_appears_after_the_fsync_a_secret_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_name_secret: bool, expected: list[str]
 ) -> None:
     calls: list[str] = []
     real_fsync, real_rename = os.fsync, os.rename
@@ -68,9 +77,9 @@ def test_file_is_synced_before_the_rename_and_the_directory_after(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
-    with durable_file(tmp_path / "a") as file:
+    with durable_file(tmp_path / "a", is_name_secret=is_name_secret) as file:
         file.write(b"data")
-    assert calls == ["fsync file", "rename", "fsync directory"]
+    assert expected == calls
 
 
 def test_make_directories_creates_all_parents(tmp_path: Path) -> None:
