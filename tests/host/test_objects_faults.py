@@ -21,6 +21,7 @@ from modules.errors import (
 )
 from modules.streams import SupportsRead
 from tests.host.objectservice import Site, get, put
+from zfsstore.host import buckets
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace.index import Index
@@ -208,7 +209,31 @@ def test_sweep_is_refused_when_a_module_is_not_loaded(site: Site) -> None:
         site.service.sweep(moved, "photos", older_than=timedelta(0))
 
 
-def test_a_bucket_whose_deletion_fails_lives_on(site: Site, tenant: Tenant) -> None:
+def test_deleting_a_bucket_waits_until_other_workers_have_closed_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = site.tenant("volumes")
+    site.service.create_bucket(owner, "photos")
+    volumes = site.modules["volumes"].volumes  # type: ignore[attr-defined]
+    real, answers = type(volumes).delete_volume, [Busy("in use"), Busy("in use")]
+
+    def busy_twice(self: object, uuid: str) -> None:
+        if answers:
+            raise answers.pop()
+        real(self, uuid)
+
+    monkeypatch.setattr(buckets, "_RETRY_S", 0.01)
+    monkeypatch.setattr(type(volumes), "delete_volume", busy_twice)
+    site.service.delete_bucket(owner, "photos")
+    assert answers == []
+    with pytest.raises(VolumeNotFound):
+        site.service.get_bucket(owner, "photos")
+
+
+def test_a_bucket_whose_deletion_fails_lives_on(
+    site: Site, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "_OTHER_WORKERS_S", 0.0)
     owner = site.tenant("volumes")
     site.service.create_bucket(owner, "photos")
     volumes = site.modules["volumes"].volumes  # type: ignore[attr-defined]

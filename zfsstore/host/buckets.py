@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from modules import StorageModule
 from modules.errors import Busy, Unavailable, VolumeExists, VolumeNotFound
@@ -25,6 +26,11 @@ from zfsstore.host.volumes import find_volume
 
 _SHARED: int = 0
 """No bucket has this id; requests that create one are queued under it."""
+
+_OTHER_WORKERS_S: Final = 10.0
+"""Other workers close an idle index within seconds (upkeep); until then ZFS says busy."""
+
+_RETRY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +245,15 @@ class Buckets:
         volume = find_volume(module.volumes, path)
         if volume is None:
             raise _not_found(path)
-        module.volumes.delete_volume(volume["uuid"])
+        deadline = time.monotonic() + _OTHER_WORKERS_S
+        while True:
+            try:
+                module.volumes.delete_volume(volume["uuid"])
+                return
+            except Busy:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_S)
 
     def _finish_delete(self, tenant: Tenant, name: str, volumes: VolumeBackend) -> None:
         """Remove a volume that a crash left while its bucket was being deleted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
@@ -15,7 +16,10 @@ from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.indexes import Indexes
 
 INTERVAL_S: Final = 30.0
-IDLE_S: Final = 60.0
+IDLE_S: Final = 5.0
+"""A volume cannot be moved to the trash on ZFS while any worker has its index open."""
+
+_TICK_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -29,6 +33,7 @@ class Upkeep:
         self._indexes = indexes
         self._blobs = blobs
         self._pid = 0
+        self._due_at = 0.0
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -37,6 +42,7 @@ class Upkeep:
             return
         self._pid = os.getpid()  # two threads at once start two: the work may be done twice
         self._stop = threading.Event()
+        self._due_at = time.monotonic() + INTERVAL_S
         threading.Thread(
             target=self._main, args=(self._stop,), name="object-upkeep", daemon=True
         ).start()
@@ -45,7 +51,7 @@ class Upkeep:
         """Let the thread end after what it is doing."""
         self._stop.set()
 
-    def run_once(self, *, older_than: timedelta, idle_s: float = IDLE_S) -> int:
+    def run_once(self, *, older_than: timedelta) -> int:
         """Carry out pending deletions of that age in every open index; close idle indexes.
 
         Deleting twice is harmless, so other processes may be doing the same.
@@ -57,7 +63,7 @@ class Upkeep:
                 count += self._blobs.delete(path, index, pending, wait=True)
             except StorageError as error:
                 _log.warning("%s: pending deletions wait: %s", path, error)
-        self._indexes.close_idle(idle_s)
+        self._indexes.close_idle(IDLE_S)
         return count
 
     def _open_indexes(self) -> Iterator[tuple[str, Index]]:
@@ -65,8 +71,11 @@ class Upkeep:
         yield from self._indexes.shared_buckets()
 
     def _main(self, stop: threading.Event) -> None:
-        while not stop.wait(INTERVAL_S):
+        while not stop.wait(_TICK_S):
             try:
-                self.run_once(older_than=timedelta(seconds=INTERVAL_S))
+                self._indexes.close_idle(IDLE_S)
+                if time.monotonic() >= self._due_at:
+                    self._due_at = time.monotonic() + INTERVAL_S
+                    self.run_once(older_than=timedelta(seconds=INTERVAL_S))
             except Exception:  # the next round may do better
                 _log.exception("upkeep failed")
