@@ -81,4 +81,5 @@ def test_property_value_is_one_line_and_comes_back(name: str) -> None:
     value = format_text_property(name)
     assert value != "-"
     assert value.isprintable()
+    assert value.isascii()
     assert parse_text_property(value) == name

@@ -162,9 +162,12 @@ def parse_version(stdout: str) -> tuple[int, int, int]:
 
 
 def format_text_property(text: str) -> str:
-    """Return *text* as a property value that prints on one line and is never taken for "none"."""
+    """Return *text* as a property value: printable ASCII on one line, never taken for "none".
+
+    ``zfs list -j`` of 2.3 breaks off at the first character that is not ASCII.
+    """
     escaped = "".join(
-        character if character.isprintable() and character != "%" else quote(character, safe="")
+        character if " " <= character <= "~" and character != "%" else quote(character, safe="")
         for character in text
     )
     return "%2D" if escaped == "-" else escaped
