@@ -42,20 +42,21 @@ def is_running(pid: int) -> bool:
 def nothing_is_left() -> Iterator[None]:
     """No descriptor and no child outlives a test."""
     gc.collect()
-    before = set(os.listdir("/proc/self/fd"))
+    descriptors, others = len(os.listdir("/proc/self/fd")), _children()
     yield
     gc.collect()
-    until(lambda: len(os.listdir("/proc/self/fd")) <= len(before))
-    until(lambda: not _children())
+    until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+    until(lambda: _children() <= others)
 
 
-def _children() -> list[str]:
+def _children() -> set[str]:
+    """Return all children of this process: servers of other tests may be among them."""
     pid = os.getpid()
-    return [
+    return {
         child
         for task in os.listdir(f"/proc/{pid}/task")
         for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-    ]
+    }
 
 
 def test_local_runner_streams() -> None:
