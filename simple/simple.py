@@ -98,7 +98,7 @@ class SimpleStorage(StorageModule):
         """Return where an object lies; only a name that ``put`` can have made is ever opened."""
         if not _MODULE_DATA.fullmatch(module_data):
             raise InvalidModuleData("not one of this module's", subject=repr(module_data)[:80])
-        return os.path.join(self._directory, module_data)
+        return f"{self._directory}/{module_data}"
 
     def _check_directory(self, operation: str) -> None:
         """Tell a missing directory, such as one not mounted, from a missing object."""
