@@ -25,6 +25,7 @@ from zfsstore.backend.rows import snapshot_uuid
 
 S1 = snapshot_uuid(GUID)
 ABSENT = "44444444-4444-4444-8444-444444444444"
+FLUSH = ["exportfs", "-f"]
 DESTROY = ["zfs", "destroy", "-r", "-f", "p/v1"]
 BUSY = "cannot unmount '/srv/v1': pool or dataset is busy\n"
 
@@ -192,7 +193,15 @@ def test_a_busy_volume_is_destroyed_after_retries(script: Script, exporting: Zfs
     script.fail("destroy", stderr=BUSY)
     script.at("destroy", 3, lambda: script.say("destroy"))
     exporting.delete_volume(V1)
-    assert [DESTROY] * 3 == script.taken()[-3:]
+    assert [DESTROY, FLUSH, DESTROY, FLUSH, DESTROY] == script.taken()[-5:]
+
+
+def test_retries_without_clients_flush_nothing(script: Script, tmp_path: Path) -> None:
+    backend = knowing(script, exports="files", exports_dir=str(tmp_path), max_destroy_retries=1)
+    script.fail("destroy", stderr=BUSY)
+    with pytest.raises(Busy):
+        backend.delete_volume(V1)
+    assert [DESTROY, DESTROY] == script.taken()[-2:]
 
 
 def test_a_volume_that_stays_busy_stays_exported(
@@ -200,10 +209,10 @@ def test_a_volume_that_stays_busy_stays_exported(
 ) -> None:
     before = (tmp_path / "trident_v1.exports").read_bytes()
     script.fail("destroy", stderr=BUSY)
-    with pytest.raises(Busy):
+    with pytest.raises(Busy, match="nfsd/clients"):
         exporting.delete_volume(V1)
     refresh = ["exportfs", "-r"]
-    assert [refresh, DESTROY, DESTROY, DESTROY, refresh] == script.taken()[1:]
+    assert [refresh, DESTROY, FLUSH, DESTROY, FLUSH, DESTROY, refresh] == script.taken()[1:]
     assert before == (tmp_path / "trident_v1.exports").read_bytes()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from modules.errors import Busy
 from zfsstore.backend.settings import Settings, check_mode, check_owner
 from zfsstore.exports import Export, Exports, FileExports, NoExports, SharenfsExports
 from zfsstore.exports.base import Run
+
+_NFS_HINT: Final = "what NFS 4 clients hold is in /proc/fs/nfsd/clients/*/states"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,12 @@ class Publisher:
             except Busy:
                 time.sleep(delay_s)
                 delay_s *= 2
-        return call()
+                self.exports.flush()
+        try:
+            return call()
+        except Busy as error:
+            error.hint = f"{error.hint}; {_NFS_HINT}" if error.hint else _NFS_HINT
+            raise
 
 
 def _exports(settings: Settings, run: Run) -> Exports:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from modules.errors import StorageError
@@ -18,6 +20,9 @@ DEFAULT_OPTIONS: Final = (
     "crossmnt",
     "mountpoint",  # never the bare directory below a dataset that is not mounted
 )
+
+_FLUSHED_AT: Final = "/proc/net/rpc/nfsd.export/flush"
+_LONGEST_WAIT_S: Final = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +57,9 @@ class Exports(Protocol):
     def renamed(self, export: Export, renamed: Export) -> None:
         """Go on exporting a volume that has another name now, and the same path and fsid."""
 
+    def flush(self) -> None:
+        """Let the kernel forget what it remembers of exports, and so of what is withdrawn."""
+
     def is_exported(self, export: Export) -> bool:
         """Return whether the volume was exported, and not withdrawn since."""
 
@@ -70,6 +78,9 @@ class NoExports:
     def renamed(self, export: Export, renamed: Export) -> None:
         """Do nothing."""
 
+    def flush(self) -> None:
+        """Do nothing."""
+
     def is_exported(self, export: Export) -> bool:
         """Return False."""
         return False
@@ -77,8 +88,24 @@ class NoExports:
 
 @contextmanager
 def logged(operation: str, name: str) -> Iterator[None]:
-    """Log an error instead of raising it: another one is on its way to the caller."""
+    """Log an error instead of raising it, where that would hide, or become, a worse one."""
     try:
         yield
     except StorageError as error:
         _log.error("cannot %s %s: %s", operation, name, error)
+
+
+def flush_kernel(run: Run) -> None:
+    """Let the kernel look up all exports anew.
+
+    The kernel counts flushes in seconds: one soon after another only takes effect when the clock
+    has caught up, and until the next flush after that, or half a minute, what was withdrawn keeps
+    its file system busy. So this waits for the clock first, where the kernel is this machine's.
+
+    Source: Linux 6.1, net/sunrpc/cache.c (write_flush, cache_clean).
+    """
+    with suppress(OSError, ValueError):
+        behind_s = int(Path(_FLUSHED_AT).read_text()) + 1 - time.time()
+        time.sleep(min(max(behind_s, 0), _LONGEST_WAIT_S))
+    with logged("flush", "exports"):
+        run(["exportfs", "-f"], "flush", "exports")

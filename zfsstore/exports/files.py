@@ -13,7 +13,7 @@ from typing import Final
 
 from modules.durable import durable_file, fsync_directory, make_directories
 from modules.errors import StorageError, translated_oserror
-from zfsstore.exports.base import DEFAULT_OPTIONS, Export, Run, logged
+from zfsstore.exports.base import DEFAULT_OPTIONS, Export, Run, flush_kernel, logged
 from zfsstore.exports.rules import (
     check_clients,
     check_export_options,
@@ -103,6 +103,11 @@ class FileExports:
         if content is not None:
             self._write(renamed, content)
             self._remove(export)
+
+    def flush(self) -> None:
+        """Let the kernel look up all exports anew, if there may be any of ours."""
+        if self._clients:
+            flush_kernel(self._run)
 
     def is_exported(self, export: Export) -> bool:
         """Return whether the volume has a file."""

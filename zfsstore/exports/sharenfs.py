@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from modules.errors import InvalidArgument, NotSupported
-from zfsstore.exports.base import DEFAULT_OPTIONS, Export, Run, logged
+from zfsstore.exports.base import DEFAULT_OPTIONS, Export, Run, flush_kernel, logged
 from zfsstore.exports.rules import (
     check_clients,
     check_export_options,
@@ -74,6 +74,11 @@ class SharenfsExports:
 
     def renamed(self, export: Export, renamed: Export) -> None:
         """Do nothing: the property goes with the dataset."""
+
+    def flush(self) -> None:
+        """Let the kernel look up all exports anew, if there may be any of ours."""
+        if self._clients:
+            flush_kernel(self._run)
 
     def is_exported(self, export: Export) -> bool:
         """Return whether the property is on."""
