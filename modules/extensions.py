@@ -45,6 +45,18 @@ class SupportsStateDir(Protocol):
         """
 
 
+@runtime_checkable
+class SupportsFence(Protocol):
+    """A module whose volumes can be rolled back, renamed or replaced while hosts are running."""
+
+    def fence(self, context: Context) -> Path:
+        """Return the fence of the context's volume, for :mod:`modules.fences`.
+
+        Whoever keeps a database in the volume open, or is between a put and the record of it,
+        holds that. Without any I/O.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class SweepReport:
     """What a sweep found in one volume, and what it did.
@@ -105,6 +117,7 @@ class SupportsPublish(Protocol):
 
 __all__ = [
     "SupportsCopy",
+    "SupportsFence",
     "SupportsPublish",
     "SupportsStateDir",
     "SupportsSweep",

@@ -7,6 +7,9 @@ against ours; ``get_volume`` and ``get_snapshot`` return None for what is absent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 
@@ -37,6 +40,32 @@ class Snapshot(TypedDict):
     name: str
     size_consumed: int
     create_time: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyPlan:
+    """What a destroy would remove, in that order, and the bytes that would become free."""
+
+    names: tuple[str, ...]
+    reclaim_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrashedVolume:
+    """A volume in the trash, with all that was in it.
+
+    Attributes:
+        id: of this entry in the trash; for restore and empty.
+        uuid, name: the volume's, as they were.
+        trashed_at: when; None when that was not recorded.
+        used_bytes: what it takes, with its snapshots and buckets.
+    """
+
+    id: str
+    uuid: str
+    name: str
+    trashed_at: datetime | None
+    used_bytes: int
 
 
 @runtime_checkable
@@ -85,15 +114,32 @@ class VolumeBackend(Protocol):
 
 @runtime_checkable
 class SnapshotBackend(VolumeBackend, Protocol):
-    """A VolumeBackend whose volumes can be frozen and read as they were."""
+    """A VolumeBackend whose volumes can be frozen and read as they were.
 
-    def create_snapshot(self, volume_uuid: str, name: str) -> Snapshot: ...
+    A snapshot's name is made of letters, digits, spaces and ``_.:-``, and is unique in its volume.
+    """
 
-    def list_snapshots(self, volume_uuid: str) -> list[Snapshot]: ...
+    def create_snapshot(self, volume_uuid: str, name: str) -> Snapshot:
+        """Freeze the volume as it is at one moment, databases and objects together.
 
-    def get_snapshot(self, volume_uuid: str, snapshot_uuid: str) -> Snapshot | None: ...
+        Raises:
+            modules.errors.VolumeNotFound, modules.errors.SnapshotExists,
+            modules.errors.InvalidName
+        """
 
-    def delete_snapshot(self, volume_uuid: str, snapshot_uuid: str) -> None: ...
+    def list_snapshots(self, volume_uuid: str) -> list[Snapshot]:
+        """Return the volume's own snapshots, oldest first."""
+
+    def get_snapshot(self, volume_uuid: str, snapshot_uuid: str) -> Snapshot | None:
+        """Return the snapshot, or None."""
+
+    def delete_snapshot(self, volume_uuid: str, snapshot_uuid: str) -> None:
+        """Destroy the snapshot, for good.
+
+        Raises:
+            modules.errors.VolumeNotFound, modules.errors.SnapshotNotFound
+            modules.errors.HasDependents: a clone stands on it.
+        """
 
 
 @runtime_checkable
@@ -102,13 +148,87 @@ class CloneBackend(SnapshotBackend, Protocol):
 
     def create_clone(
         self, parent_volume_uuid: str, parent_snapshot_uuid: str, new_name: str
-    ) -> Volume: ...
+    ) -> Volume:
+        """Make a volume with the snapshot's content and a uuid of its own."""
 
 
 @runtime_checkable
 class ReplicationBackend(CloneBackend, Protocol):
     """A CloneBackend whose snapshots can be sent to, and received from, another backend."""
 
-    def send_stream(self, volume: str, snapshot: str, base: str | None = None) -> Any: ...
+    def send_stream(self, volume: str, snapshot: str, base: str | None = None) -> Any:
+        """Return the snapshot (or what changed since *base*), all by name, as a byte stream."""
 
-    def receive_stream(self, destination: str, stream: Any) -> int: ...
+    def receive_stream(self, destination: str, stream: Any) -> int:
+        """Make or update the volume called *destination*; return the stream's bytes."""
+
+
+@runtime_checkable
+class OperatorBackend(CloneBackend, Protocol):
+    """What an operator may do beyond the tiers.
+
+    What would pull open files away (rename, rollback, destroy, moving to and out of the trash)
+    waits until nobody holds the volume's fence (modules.fences), and holds off new users.
+    """
+
+    def create_snapshots(self, volume_uuids: Sequence[str], name: str) -> list[Snapshot]:
+        """Freeze all these volumes at one and the same moment, or none of them.
+
+        A tenant is frozen with all its buckets by naming them all. On plain directories each
+        volume is consistent in itself; the moments differ.
+
+        Raises:
+            modules.errors.SnapshotExists: one of them has a snapshot of that name.
+        """
+
+    def rename_volume(self, uuid: str, new_name: str) -> Volume:
+        """Rename a volume; a bucket may move to another tenant, a tenant takes its buckets along.
+
+        Raises:
+            modules.errors.VolumeExists, modules.errors.VolumeNotFound, modules.errors.Busy
+        """
+
+    def promote_volume(self, uuid: str) -> Volume:
+        """Let a clone stand by itself: it takes over its origin's snapshots up to its own.
+
+        Raises:
+            modules.errors.InvalidArgument: it is no clone.
+            modules.errors.SnapshotExists: both have a snapshot of the same name.
+        """
+
+    def rollback_volume(
+        self, volume_uuid: str, snapshot_uuid: str, *, destroy_newer: bool = False
+    ) -> Volume:
+        """Make the volume what it was at a snapshot; it keeps its uuid, name and quota.
+
+        Raises:
+            modules.errors.HasDependents: there are newer snapshots and not *destroy_newer*, or
+                clones of them.
+            modules.errors.Busy: it is in use.
+        """
+
+    def plan_destroy(self, uuid: str) -> DestroyPlan:
+        """Return what ``destroy_volume`` would remove. Nothing is changed."""
+
+    def destroy_volume(self, uuid: str) -> None:
+        """Destroy a volume with its snapshots, and a tenant with its buckets, for good.
+
+        Raises:
+            modules.errors.HasDependents: a volume outside it is a clone of one of its snapshots.
+        """
+
+    def list_trash(self) -> list[TrashedVolume]:
+        """Return what lies in the trash, oldest first."""
+
+    def restore_volume(self, trash_id: str, name: str | None = None) -> Volume:
+        """Move a volume out of the trash, under its old name or another.
+
+        Raises:
+            modules.errors.VolumeNotFound, modules.errors.VolumeExists
+        """
+
+    def empty_trash(self, *, older_than: timedelta, dry_run: bool = True) -> list[TrashedVolume]:
+        """Destroy, unless *dry_run*, what has been in the trash for longer; return what that is.
+
+        What a live volume is a clone of stays (on ZFS), and is not returned.
+        """

@@ -5,10 +5,17 @@
 .zfsstore/state/                    databases and ballast (modules.state)
 .zfsstore/quarantine/<time>/        what a sweep moved aside
 .zfsstore/usage                     bytes stored, in directory volumes under a quota
+.zfsstore/snapshots/<name>/         snapshots of directory volumes, each laid out like a volume
+
+In the root volume only, for what must outlive the content of the others:
+
+.zfsstore/lock                      held by whoever creates, changes or removes volumes
+.zfsstore/fences/                   one file for each volume (modules.fences)
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -31,7 +38,10 @@ OBJECTS: Final = f"{OWN}/objects"
 STATE: Final = f"{OWN}/state"
 QUARANTINE: Final = f"{OWN}/quarantine"
 USAGE: Final = f"{OWN}/usage"
+SNAPSHOTS: Final = f"{OWN}/snapshots"
+ZFS_SNAPSHOTS: Final = ".zfs/snapshot"
 LOCK: Final = f"{OWN}/lock"
+FENCES: Final = f"{OWN}/fences"
 LEAVES: Final = tuple(f"{number:02x}" for number in range(256))
 """Names of the directories under an instance: the first two characters of the ids in them."""
 
@@ -123,6 +133,16 @@ def create_layout(path: str | Path, *, instance: str) -> None:
     create_ballast(Path(state))
     for written in (mine, objects, state, own, path):
         fsync_directory(written)
+
+
+def fence_path(root: str | Path, name: str) -> Path:
+    """Return where the fence of the volume called *name* lies: outside of it, in the root."""
+    return Path(root, FENCES, hashlib.sha256(name.encode()).hexdigest()[:32])
+
+
+def snapshot_path(path: str | Path, snapshot: str, *, is_dataset: bool) -> str:
+    """Return where a snapshot of the volume in directory *path* shows its content."""
+    return os.path.join(path, ZFS_SNAPSHOTS if is_dataset else SNAPSHOTS, snapshot)
 
 
 def create_leaves(path: str | Path, instance: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from modules.context import Context, text
 from modules.errors import (
-    NotSupported,
+    InvalidArgument,
+    SnapshotNotFound,
     StorageError,
     Unavailable,
     VolumeNotFound,
@@ -16,9 +19,11 @@ from modules.errors import (
 )
 from zfsstore import layout
 from zfsstore.layout import VolumeRecord
-from zfsstore.zfs.names import encode_component, split_volume_name
+from zfsstore.zfs.names import check_short_name, encode_component, split_volume_name
 
-_MAX_CACHED = 4096
+_MAX_CACHED: Final = 4096
+_LOOKS: Final = 5
+_LOOK_AGAIN_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +32,25 @@ class Place:
 
     Attributes:
         name: "acme" or "acme/photos"; "" for the root volume.
+        path: its directory; of a snapshot the directory that shows it.
         objects: its object directory of this instance, ``.../objects/<instance>``.
         state: the directory for databases and ballast.
+        fence: its fence (modules.fences).
+        snapshot: the name of the snapshot, None for the live volume.
     """
 
     name: str
     path: str
     objects: str
     state: Path
+    fence: Path
+    snapshot: str | None = None
 
     @property
     def label(self) -> str:
         """The name for messages."""
-        return self.name or "the root volume"
+        name = self.name or "the root volume"
+        return name if self.snapshot is None else f"{name}@{self.snapshot}"
 
 
 class Places:
@@ -63,16 +74,37 @@ class Places:
         self._root_place = self._make_place("")
 
     def find(self, context: Context) -> Place:
-        """Return the place for the context's tenant and bucket, without any I/O.
+        """Return the live place for the context's tenant and bucket, without any I/O.
 
         Raises:
             InvalidName: a malformed tenant or bucket.
-            NotSupported: the context asks for a snapshot.
+            InvalidArgument: the context asks for a snapshot: nothing can be changed there.
         """
         if context.get("snapshot") is not None:
-            raise NotSupported(
-                "this store reads live data only", capability="snapshots", operation="read snapshot"
+            raise InvalidArgument(
+                "a snapshot cannot be changed",
+                field="context.snapshot",
+                operation="change snapshot",
+                subject=str(context["snapshot"])[:80],
+                hint="clone it, and change the clone",
             )
+        return self._live(context)
+
+    def find_readable(self, context: Context) -> Place:
+        """Return the place to read from: live, or the context's snapshot; without any I/O.
+
+        Raises:
+            InvalidName: a malformed tenant, bucket or snapshot.
+        """
+        place = self._live(context)
+        snapshot = text(context, "snapshot")
+        if snapshot is None:
+            return place
+        check_short_name(snapshot, field="context.snapshot")
+        path = layout.snapshot_path(place.path, snapshot, is_dataset=self.are_datasets)
+        return self._place_at(path, place.name, snapshot)
+
+    def _live(self, context: Context) -> Place:
         tenant = text(context, "tenant")
         if tenant is None:
             return self._root_place
@@ -100,9 +132,11 @@ class Places:
         """Return the volume's record, having made sure that it is there. One system call.
 
         Raises:
-            VolumeNotFound: no such volume.
+            VolumeNotFound, SnapshotNotFound: no such volume, or snapshot of it.
             Unavailable: it exists but is not mounted.
         """
+        if place.snapshot is not None:
+            return self._check_snapshot(place)
         try:
             stat = os.stat(f"{place.path}/{layout.VOLUME_FILE}")
         except OSError as error:
@@ -137,11 +171,44 @@ class Places:
             raise self.missing(place, error) from error
         return record
 
+    def _check_snapshot(self, place: Place) -> VolumeRecord:
+        """Return the record in a snapshot.
+
+        In a mount namespace of its own (systemd, containers) the first look into a snapshot
+        shows an empty directory, until the kernel has mounted it: measured on OpenZFS 2.3.
+        """
+        for _ in range(_LOOKS):
+            try:
+                return layout.read_volume_file(place.path, subject=place.label)
+            except (FileNotFoundError, NotADirectoryError):
+                if not os.path.isdir(place.path):
+                    break
+                time.sleep(_LOOK_AGAIN_S)
+            except OSError as error:
+                raise from_oserror(error, operation="open snapshot", subject=place.label) from error
+        self.check(self._live({"tenant": place.name or None}))  # or is the volume not there?
+        if os.path.isdir(place.path):
+            raise Unavailable(
+                "the snapshot is there, but what it holds is not visible",
+                operation="open snapshot",
+                subject=place.label,
+                hint="can the host's user and mount namespace see .zfs/snapshot?",
+            )
+        raise SnapshotNotFound(
+            "it does not exist",
+            operation="open snapshot",
+            subject=place.label,
+            hint="list the volume's snapshots",
+        )
+
     def _make_place(self, name: str) -> Place:
         parts = split_volume_name(name) if name else ()
-        path = "/".join((self.root, *map(encode_component, parts)))
+        return self._place_at("/".join((self.root, *map(encode_component, parts))), name, None)
+
+    def _place_at(self, path: str, name: str, snapshot: str | None) -> Place:
         objects = f"{path}/{layout.OBJECTS}/{self._instance}"
-        return Place(name, path, objects, Path(path, layout.STATE))
+        fence = layout.fence_path(self.root, name)
+        return Place(name, path, objects, Path(path, layout.STATE), fence, snapshot)
 
 
 def _has_volume_file(path: str) -> bool:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from modules import StorageModule
+from modules import StorageModule, fences
 from modules.context import Context, content_length
 from modules.durable import make_directories
 from modules.errors import (
@@ -97,7 +97,7 @@ class ZFSStorage(StorageModule):
     def available(self, context: Context, module_data: str) -> bool:
         """Return True when the object is there and readable."""
         try:
-            path = self._path(self._places.find(context), module_data)
+            path = self._path(self._places.find_readable(context), module_data)
         except InvalidModuleData:
             return False
         return os.path.isfile(path) and os.access(path, os.R_OK)
@@ -108,7 +108,7 @@ class ZFSStorage(StorageModule):
         counters = self._checked(place)
         expected_bytes = content_length(context)
         object_id = secrets.token_hex(16)
-        with Reservation(counters) as reservation:
+        with fences.hold(place.fence), Reservation(counters) as reservation:
             intake = Intake(place, self._room, reservation, expected_bytes)
             objectfile.store(
                 self._create_file(place, object_id),
@@ -123,7 +123,7 @@ class ZFSStorage(StorageModule):
 
     def get_read_stream(self, context: Context, module_data: str) -> ObjectFile:
         """Return the object's file, opened; ``fileno()`` is real."""
-        place = self._places.find(context)
+        place = self._places.find_readable(context)
         path = self._path(place, module_data)
         try:
             return ObjectFile(path, module_data)
@@ -141,8 +141,9 @@ class ZFSStorage(StorageModule):
         path = self._path(place, module_data)
         try:
             counters = self._checked(place)
-            size_bytes = os.stat(path).st_size if counters else 0
-            self._unlink(place, path)
+            with fences.hold(place.fence):
+                size_bytes = os.stat(path).st_size if counters else 0
+                self._unlink(place, path)
         except FileNotFoundError:
             with suppress(VolumeNotFound):
                 self._places.check(place)  # not mounted is not gone
@@ -155,7 +156,7 @@ class ZFSStorage(StorageModule):
 
     def statistics(self, context: Context) -> dict[str, Any]:
         """Return the capacity of the context's volume, and which volume that is."""
-        place = self._places.find(context)
+        place = self._places.find_readable(context)
         record = self._places.check(place)
         with translated_oserror(operation="get statistics of", subject=place.label):
             free, total = capacity(place.path)
@@ -176,10 +177,14 @@ class ZFSStorage(StorageModule):
         return dict(_CAPABILITIES)
 
     def state_dir(self, context: Context) -> Path:
-        """Return the directory for databases of the context's volume."""
-        place = self._places.find(context)
+        """Return the directory for databases of the context's volume, or of its snapshot."""
+        place = self._places.find_readable(context)
         self._places.check(place)
         return place.state
+
+    def fence(self, context: Context) -> Path:
+        """Return the fence of the context's volume."""
+        return self._places.find_readable(context).fence
 
     def sweep(
         self, context: Context, live: Iterable[str], *, older_than: timedelta, dry_run: bool = True
@@ -190,7 +195,10 @@ class ZFSStorage(StorageModule):
         """
         place = self._places.find(context)
         self._places.check(place)
-        with translated_oserror(operation="sweep volume", subject=place.label):
+        with (
+            fences.hold(place.fence),
+            translated_oserror(operation="sweep volume", subject=place.label),
+        ):
             report = sweep_volume(
                 place, self._instance, live, older_than=older_than, dry_run=dry_run
             )
@@ -272,7 +280,7 @@ def _create_root_volume(root: str, instance: str) -> None:
         ConfigurationError: the file system refuses.
     """
     try:
-        make_directories(f"{root}/{layout.OWN}", mode=0o700)
+        make_directories(f"{root}/{layout.FENCES}", mode=0o700)
         if os.path.exists(f"{root}/{layout.VOLUME_FILE}"):
             return
         with control_lock(root):

@@ -18,7 +18,6 @@ from modules.errors import (
     InvalidModuleData,
     InvalidName,
     NoSpace,
-    NotSupported,
     ObjectNotFound,
     Unavailable,
     VolumeNotFound,
@@ -140,7 +139,7 @@ def test_object_larger_than_the_disk_is_refused_unread(
         ({"tenant": ".trash"}, VolumeNotFound),
         ({"tenant": "acme/absent"}, VolumeNotFound),
         ({"tenant": "absent/photos"}, VolumeNotFound),
-        ({"snapshot": "daily"}, NotSupported),
+        ({"snapshot": "daily"}, InvalidArgument),
         ({"content_length": "7"}, InvalidArgument),
     ],
 )

@@ -15,6 +15,7 @@ from modules.errors import (
     NotFound,
     SnapshotNotFound,
 )
+from modules.volumes import DestroyPlan
 from tests.zfs.client import exists, new, path, tree
 from tests.zfs.datasets import value, zfs
 from zfsstore.zfs import listing
@@ -23,7 +24,6 @@ from zfsstore.zfs.delegation import Delegation
 from zfsstore.zfs.errors import QuotaBelowUsage
 from zfsstore.zfs.listing import Listed
 from zfsstore.zfs.runner import LocalRunner
-from zfsstore.zfs.snapshot_commands import DestroyPlan
 
 pytestmark = pytest.mark.zfs
 CLIENT = ZfsClient()

@@ -15,10 +15,10 @@ from modules.errors import (
     SnapshotExists,
     SnapshotNotFound,
 )
+from modules.volumes import DestroyPlan
 from tests.zfs.client import exists, new, path, tree
 from tests.zfs.datasets import value, zfs
 from zfsstore.zfs.client import ZfsClient
-from zfsstore.zfs.snapshot_commands import DestroyPlan
 
 pytestmark = pytest.mark.zfs
 CLIENT = ZfsClient()

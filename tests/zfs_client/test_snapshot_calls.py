@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from modules.errors import CommandFailed, InvalidArgument, InvalidName
+from modules.volumes import DestroyPlan
 from tests.zfs_client.recording import OLD_VERSION, Recorder
 from zfsstore.zfs.client import ZfsClient
 from zfsstore.zfs.snapshot_commands import (
-    DestroyPlan,
     Hold,
     parse_destroy_plan,
     topmost_datasets,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modules.errors import AlreadyExists
+from modules.volumes import DestroyPlan
 from zfsstore.zfs import commands
 from zfsstore.zfs import snapshot_commands as argvs
 from zfsstore.zfs.client_base import several
@@ -12,7 +13,6 @@ from zfsstore.zfs.client_lists import ListCalls
 from zfsstore.zfs.commands import Dataset
 from zfsstore.zfs.names import check_any_name, check_dataset_name, check_snapshot_name
 from zfsstore.zfs.properties import check_properties, check_property_name, check_property_names
-from zfsstore.zfs.snapshot_commands import DestroyPlan
 
 
 class DatasetCalls(ListCalls):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modules.errors import InvalidArgument, InvalidName
+from modules.volumes import DestroyPlan
 from zfsstore.zfs import snapshot_commands as argvs
 from zfsstore.zfs.client_base import CommandClient, several
 from zfsstore.zfs.names import (
@@ -14,7 +15,7 @@ from zfsstore.zfs.names import (
     check_snapshot_name,
 )
 from zfsstore.zfs.properties import check_properties
-from zfsstore.zfs.snapshot_commands import DestroyPlan, Hold
+from zfsstore.zfs.snapshot_commands import Hold
 
 _HOLDS_EXACT_SINCE = (2, 2, 0)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from modules.errors import CommandFailed
+from modules.volumes import DestroyPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,6 @@ class Hold:
     tag: str
     created_at: datetime | None
     """None before OpenZFS 2.2, which gives it in local time only."""
-
-
-@dataclass(frozen=True, slots=True)
-class DestroyPlan:
-    """What a destroy would remove, in that order, and the bytes that would become free."""
-
-    names: tuple[str, ...]
-    reclaim_bytes: int
 
 
 def options(properties: Mapping[str, str]) -> list[str]:
