@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modules.errors import InvalidArgument
-from zfsstore.pathfilter import PathFilter
+from zfsstore.warpstor.pathfilter import PathFilter
 
 TREE = ["a.txt", "b.log", "src/main.c", "src/deep/x.txt", "src/deep/y.log", "out/x.o", "out/[1]"]
 

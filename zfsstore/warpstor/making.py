@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from modules.errors import InvalidArgument, translated_oserror
 from zfsstore.backend import Publication, ZfsBackend
 from zfsstore.exports import Export
-from zfsstore.pathfilter import PathFilter
+from zfsstore.warpstor.pathfilter import PathFilter
 from zfsstore.warpstor.vols import Vols, check_mounted, owned_by
 
 
@@ -110,7 +110,7 @@ class MakingCalls(Vols):
             dest_fs: the clone.
             userid: as in :meth:`clone`.
             groupid: as in :meth:`clone`.
-            include: patterns of :class:`~zfsstore.pathfilter.PathFilter` for what to keep;
+            include: patterns of :class:`~zfsstore.warpstor.pathfilter.PathFilter` for what to keep;
                 everything when empty.
             exclude: patterns for what not to keep all the same.
         """
