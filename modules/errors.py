@@ -27,6 +27,7 @@
         ├─ CommandFailed         .argv .exit_code .stderr
         ├─ CommandTimeout        .argv .timeout_s
         └─ Unavailable           retryable
+            └─ Locked
 
 A caller catches the narrowest class it can handle. What a library below raises (OSError,
 sqlalchemy, botocore, subprocess) is translated once, where it enters, with ``raise ... from``.
@@ -279,6 +280,10 @@ class Unavailable(SubstrateError):
     """Not reachable just now (not mounted, draining, network); retry later."""
 
     retryable = True
+
+
+class Locked(Unavailable):
+    """The volume is encrypted, and its key is not loaded; an operator has to unlock it."""
 
 
 def from_oserror(

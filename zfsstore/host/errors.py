@@ -20,6 +20,7 @@ from modules.errors import (
     InvalidArgument,
     InvalidModuleData,
     InvalidName,
+    Locked,
     ModuleLoadError,
     NoSpace,
     NotFound,
@@ -147,6 +148,7 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         CommandFailed: 500,
         CommandTimeout: 503,
         Unavailable: 503,
+        Locked: 503,
         CommitUncertain: 503,
     }
 )
