@@ -15,10 +15,10 @@ from modules.errors import (
     NotFound,
 )
 from zfsstore.host.auth import generate_password, hash_password
+from zfsstore.host.backends import ensure_volume, find_volume, volumes_of
 from zfsstore.host.catalog import Catalog, Role, Tenant, User
 from zfsstore.host.registry import ModuleRegistry
 from zfsstore.host.specs import check_name, check_password, check_quota, check_role
-from zfsstore.host.volumes import ensure_volume, find_volume, volumes_of
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class AccountAdministration:
 
     def _write_tenant(self, tenant: Tenant) -> Tenant:
         """Volume first, then catalog: a tenant that can be found can also be written to."""
+        self.catalog.check_tenant_is_settled(tenant.name)
         volumes = volumes_of(self._policy(tenant.policy))
         if volumes is not None:
             ensure_volume(volumes, tenant)

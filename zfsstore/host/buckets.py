@@ -14,6 +14,7 @@ from modules import StorageModule
 from modules.errors import Busy, Unavailable, VolumeExists, VolumeNotFound
 from modules.extensions import SupportsStateDir, SupportsVolumes
 from modules.volumes import VolumeBackend
+from zfsstore.host.backends import find_volume
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.namespace import bucket_changes
@@ -22,7 +23,6 @@ from zfsstore.host.namespace.indexes import Indexes
 from zfsstore.host.namespace.names import check_bucket, check_tenant
 from zfsstore.host.namespace.records import BucketInfo
 from zfsstore.host.namespace.store import Store
-from zfsstore.host.volumes import find_volume
 
 _SHARED: int = 0
 """No bucket has this id; requests that create one are queued under it."""

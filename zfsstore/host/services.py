@@ -13,6 +13,7 @@ from zfsstore.host.config import Config
 from zfsstore.host.objects import ObjectService
 from zfsstore.host.registry import ModuleRegistry
 from zfsstore.host.running import find_server
+from zfsstore.host.volumes import VolumeService
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Services:
     registry: ModuleRegistry
     objects: ObjectService
     administration: Administration
+    volumes: VolumeService
 
     @classmethod
     def open(cls, config: Config, *, has_workers: bool = True) -> Services:
@@ -48,7 +50,12 @@ class Services:
             return bool(objects.list_buckets(tenant, limit=1).buckets)
 
         return cls(
-            config, catalog, registry, objects, Administration(catalog, registry, has_buckets)
+            config,
+            catalog,
+            registry,
+            objects,
+            Administration(catalog, registry, has_buckets),
+            VolumeService(catalog, registry.get),
         )
 
     def authenticator(self) -> Authenticator:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Mapping
 
-from sqlalchemy import Row, Table, delete, select, update
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy import delete, select, update
+from sqlalchemy.engine import Connection
 
-from modules.errors import (
-    ConfigurationError,
-    Conflict,
-    StorageError,
-    Unavailable,
-)
+from modules.errors import Conflict
 from zfsstore.host.catalog import schema
-from zfsstore.host.catalog.engine import IS_WRITE, make_engine
+from zfsstore.host.catalog.connections import all_rows, bump, upsert
 from zfsstore.host.catalog.records import Role, Tenant, User, VendorModule, inner_names
+from zfsstore.host.catalog.renames import TenantRenames, refuse_unfinished
 from zfsstore.host.catalog.rows import (
     module_values,
     parse_module,
@@ -32,10 +22,8 @@ from zfsstore.host.catalog.rows import (
     unknown,
 )
 
-_REVISION: Final = "SELECT value FROM state WHERE name = 'revision'"
 
-
-class Catalog:
+class Catalog(TenantRenames):
     """Vendor modules, tenants, users and key-values, each change durable when its call returns.
 
     Every list is sorted by name. Safe for many threads and many processes. Open it after a fork,
@@ -51,64 +39,14 @@ class Catalog:
         NotSupported: a newer release wrote it.
     """
 
-    def __init__(self, database_url: str) -> None:
-        try:
-            url = make_url(database_url)
-            self._name = url.render_as_string(hide_password=True)
-            self._engine = make_engine(database_url)
-            self._revision_lock = threading.Lock()
-            self._revision_connection: PoolProxiedConnection | None = None
-        except (SQLAlchemyError, ImportError) as error:
-            raise ConfigurationError(
-                str(error),
-                operation="open catalog",
-                field="database_url",
-                hint="pip install zfsstore[postgres]" if isinstance(error, ImportError) else None,
-            ) from error
-        try:
-            with self._write("open catalog") as connection:
-                schema.create(connection, subject=self._name)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close every connection; the catalog must not be used afterwards."""
-        with self._revision_lock:
-            if self._revision_connection is not None:
-                self._revision_connection.close()
-                self._revision_connection = None
-        self._engine.dispose()
-
-    def revision(self) -> int:
-        """Return a number that grows with every change to modules, tenants or users.
-
-        Asked with every request, so SQLite gets a cursor of its own, past the connection pool.
-        """
-        if self._engine.dialect.name != "sqlite":
-            with self._read("read catalog") as connection:
-                return int(connection.exec_driver_sql(_REVISION).scalar_one())
-        with self._translated("read catalog", None), self._revision_lock:
-            if self._revision_connection is None:
-                self._revision_connection = self._engine.raw_connection()
-            cursor = self._revision_connection.cursor()
-            try:
-                cursor.execute(_REVISION)
-                (value,) = cursor.fetchone() or (0,)
-                return int(value)
-            except sqlite3.Error as error:
-                raise DBAPIError(_REVISION, None, error) from error
-            finally:
-                cursor.close()
-
     # --- vendor modules
 
     def set_module(self, module: VendorModule) -> None:
         """Insert the module, or replace the one of that name."""
         values = module_values(module)
         with self._write("set vendor module", module.name) as connection:
-            _upsert(connection, schema.vendor_module, "name", values)
-            _bump(connection)
+            upsert(connection, schema.vendor_module, "name", values)
+            bump(connection)
 
     def set_code_digests(self, name: str, digests: Mapping[str, str]) -> None:
         """Record which code a starting server loaded; no new revision, as nothing changes."""
@@ -154,7 +92,7 @@ class Catalog:
             refuse_dependents("vendor module", name, "vendor module", wrappers)
             if not connection.execute(delete(modules).where(modules.c.name == name)).rowcount:
                 raise unknown("vendor module", name)
-            _bump(connection)
+            bump(connection)
 
     # --- tenants
 
@@ -163,6 +101,7 @@ class Catalog:
 
         Raises:
             NotFound: no vendor module has the name of its policy.
+            Conflict: its rename is unfinished.
         """
         values = {
             "name": tenant.name,
@@ -171,13 +110,14 @@ class Catalog:
         }
         modules = schema.vendor_module
         with self._write("set tenant", tenant.name) as connection:
+            refuse_unfinished(connection, tenant.name)
             found = connection.execute(
                 select(modules.c.name).where(modules.c.name == tenant.policy)
             ).first()
             if found is None:
                 raise unknown("vendor module", tenant.policy, field_of=f"tenant {tenant.name}")
-            _upsert(connection, schema.tenant, "name", values)
-            _bump(connection)
+            upsert(connection, schema.tenant, "name", values)
+            bump(connection)
 
     def get_tenant(self, name: str) -> Tenant:
         """Return a tenant.
@@ -190,7 +130,7 @@ class Catalog:
     def list_tenants(self) -> list[Tenant]:
         """Return every tenant."""
         with self._read("list tenants") as connection:
-            return [parse_tenant(row) for row in _all_rows(connection, schema.tenant)]
+            return [parse_tenant(row) for row in all_rows(connection, schema.tenant)]
 
     def delete_tenant(self, name: str) -> None:
         """Remove a tenant.
@@ -201,13 +141,14 @@ class Catalog:
         """
         tenants, users = schema.tenant, schema.user
         with self._write("delete tenant", name) as connection:
+            refuse_unfinished(connection, name)
             members = connection.execute(
                 select(users.c.name).where(users.c.tenant == name).order_by(users.c.name)
             ).scalars()
             refuse_dependents("tenant", name, "user", list(members))
             if not connection.execute(delete(tenants).where(tenants.c.name == name)).rowcount:
                 raise unknown("tenant", name)
-            _bump(connection)
+            bump(connection)
 
     # --- users
 
@@ -230,8 +171,8 @@ class Catalog:
             ).first()
             if found is None:
                 raise unknown("tenant", user.tenant, field_of=f"user {user.name}")
-            _upsert(connection, schema.user, "name", values)
-            _bump(connection)
+            upsert(connection, schema.user, "name", values)
+            bump(connection)
 
     def get_user(self, name: str) -> User:
         """Return a user.
@@ -244,7 +185,7 @@ class Catalog:
     def list_users(self) -> list[User]:
         """Return every user."""
         with self._read("list users") as connection:
-            return [parse_user(row) for row in _all_rows(connection, schema.user)]
+            return [parse_user(row) for row in all_rows(connection, schema.user)]
 
     def delete_user(self, name: str) -> None:
         """Remove a user.
@@ -267,14 +208,14 @@ class Catalog:
                 )
             if not connection.execute(delete(table).where(table.c.name == name)).rowcount:
                 raise unknown("user", name)
-            _bump(connection)
+            bump(connection)
 
     # --- key-values
 
     def set_key_value(self, key: str, value: str) -> None:
         """Store *value* under *key*, replacing what was there."""
         with self._write("set key-value", key) as connection:
-            _upsert(connection, schema.key_value, "key", {"key": key, "value": value})
+            upsert(connection, schema.key_value, "key", {"key": key, "value": value})
 
     def get_key_value(self, key: str) -> str | None:
         """Return the value under *key*, or None."""
@@ -289,62 +230,6 @@ class Catalog:
         with self._write("delete key-value", key) as connection:
             connection.execute(delete(table).where(table.c.key == key))
 
-    # --- connections
-
-    def _row(self, table: Table, kind: str, name: str) -> Row[Any]:
-        with self._read(f"get {kind}", name) as connection:
-            row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
-        if row is None:
-            raise unknown(kind, name)
-        return row
-
-    @contextmanager
-    def _read(self, operation: str, subject: str | None = None) -> Iterator[Connection]:
-        with self._translated(operation, subject), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self, operation: str, subject: str | None = None) -> Iterator[Connection]:
-        with (
-            self._translated(operation, subject),
-            self._engine.connect().execution_options(**{IS_WRITE: True}) as connection,
-            connection.begin(),
-        ):
-            yield connection
-
-    @contextmanager
-    def _translated(self, operation: str, subject: str | None) -> Iterator[None]:
-        try:
-            yield
-        except StorageError:
-            raise
-        except SQLAlchemyError as error:
-            reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-            raise Unavailable(
-                f"the catalog database {self._name} failed: {reason}",
-                operation=operation,
-                subject=subject,
-                hint="check the database and the disk it is on",
-            ) from error
-
-
-def _bump(connection: Connection) -> None:
-    table = schema.state
-    connection.execute(
-        update(table).where(table.c.name == "revision").values(value=table.c.value + 1)
-    )
-
-
-def _upsert(connection: Connection, table: Table, key: str, values: Mapping[str, Any]) -> None:
-    """Update the row, or insert it; the write transaction keeps other writers out."""
-    condition = table.c[key] == values[key]
-    if not connection.execute(update(table).where(condition).values(**values)).rowcount:
-        connection.execute(table.insert().values(**values))
-
 
 def _list_modules(connection: Connection) -> list[VendorModule]:
-    return [parse_module(row) for row in _all_rows(connection, schema.vendor_module)]
-
-
-def _all_rows(connection: Connection, table: Table) -> Sequence[Row[Any]]:
-    return connection.execute(select(table).order_by(table.c.name)).all()
+    return [parse_module(row) for row in all_rows(connection, schema.vendor_module)]
