@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from modules.durable import TEMPORARY_PREFIX, fsync_directory
 from modules.errors import StorageError, VolumeNotFound, from_oserror
@@ -81,11 +80,12 @@ def store(
     return size
 
 
-class ObjectFile(io.RawIOBase):
+class ObjectFile:
     """An object's file, open for reading; ``fileno()`` lets a host send it without copying.
 
-    A read error of the disk is an IntegrityError. (io.FileIO looks at each file it opens; for
-    objects of a few KiB that is a fifth of the whole get.)
+    A read error of the disk is an IntegrityError. It has what io.RawIOBase has for reading, but
+    is none: io.FileIO looks at each file it opens, and what io.RawIOBase does when an object goes
+    counts, too, for objects of a few KiB.
 
     Raises:
         OSError: on opening, as the file system gave it.
@@ -152,9 +152,20 @@ class ObjectFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close the file; again is silent."""
-        fd, self._fd = self._fd, -1
+        fd = self._fd
         if fd >= 0:
+            self._fd = -1
             os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            self.close()
 
     def _error(self, error: OSError) -> Exception:
         if self._fd < 0:

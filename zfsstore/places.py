@@ -69,9 +69,9 @@ class Places:
         self.root = root
         self.are_datasets = are_datasets
         self._instance = instance
-        self._places: dict[str, Place] = {}
+        self._places: dict[str | None, Place] = {}
         self._records: dict[str, tuple[tuple[int, int, int], VolumeRecord]] = {}
-        self._root_place = self._make_place("")
+        self._root_place = self._places[None] = self._make_place("")
 
     def find(self, context: Context) -> Place:
         """Return the live place for the context's tenant and bucket, without any I/O.
@@ -96,19 +96,20 @@ class Places:
         Raises:
             InvalidName: a malformed tenant, bucket or snapshot.
         """
+        if context.get("snapshot") is None:
+            return self._live(context)
         place = self._live(context)
-        snapshot = text(context, "snapshot")
-        if snapshot is None:
-            return place
+        snapshot = str(text(context, "snapshot"))
         check_short_name(snapshot, field="context.snapshot")
         path = layout.snapshot_path(place.path, snapshot, is_dataset=self.are_datasets)
         return self._place_at(path, place.name, snapshot)
 
     def _live(self, context: Context) -> Place:
-        tenant = text(context, "tenant")
-        if tenant is None:
-            return self._root_place
-        return self._places.get(tenant) or self.named(tenant)
+        try:
+            return self._places[context.get("tenant")]
+        except (KeyError, TypeError):  # not yet known, or no text
+            tenant = text(context, "tenant")
+            return self._root_place if tenant is None else self.named(tenant)
 
     def named(self, name: str) -> Place:
         """Return the place of the volume called *name*.
