@@ -23,7 +23,7 @@ from tests.backend.scripted import (
     row,
 )
 from zfsstore import ZfsBackend
-from zfsstore.backend.rows import snapshot_uuid
+from zfsstore.volumes.common import snapshot_uuid
 
 S1 = snapshot_uuid(GUID)
 IDENTITY = list_one("p/v1")

@@ -21,7 +21,7 @@ from modules.errors import (
 from tests.backend.scripted import GUID, V1, Script, knowing, list_one, populated, row
 from zfsstore import ZfsBackend
 from zfsstore.backend import NessieError
-from zfsstore.backend.rows import snapshot_uuid
+from zfsstore.volumes.common import snapshot_uuid
 
 S1 = snapshot_uuid(GUID)
 ABSENT = "44444444-4444-4444-8444-444444444444"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from modules.volumes import CloneOrigin, Snapshot, Volume
 from zfsstore.exports import Export
-from zfsstore.volumes.common import parse_uuid
+from zfsstore.volumes.common import parse_uuid, snapshot_uuid
 from zfsstore.volumes.datasets import NAME, UUID
 from zfsstore.zfs.snapshot_commands import not_understood
 
@@ -21,8 +20,6 @@ VOLUME_COLUMNS: Final = (
     *("quota", "mounted", "readonly", "createtxg", UUID, FSID, NAME),
 )
 SNAPSHOT_COLUMNS: Final = ("name", "creation", "used", "refer", "guid")
-
-_GUIDS: Final = uuid.UUID("9a8f4f0e-6d1b-5f0a-8f5e-3c1d1f0b7a52")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +93,6 @@ class SnapshotRow:
             size_consumed=self.used_bytes,
             create_time=f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}",
         )
-
-
-def snapshot_uuid(guid: str) -> str:
-    """Return the uuid of the snapshot with this guid: the same on every pool that it is sent to."""
-    return str(uuid.uuid5(_GUIDS, guid))
 
 
 def clone_origin(origin: str, pool: str) -> CloneOrigin:

@@ -8,12 +8,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 from modules.errors import InvalidArgument, NotSupported, VolumeNotFound
-from modules.volumes import Volume
+from modules.volumes import CloneOrigin, Volume
 from zfsstore import layout
 
 CAPABILITIES = {"snapshots": False, "clones": False, "replication": False}
+
+_GUIDS: Final = uuid.UUID("9a8f4f0e-6d1b-5f0a-8f5e-3c1d1f0b7a52")
 
 
 def new_uuid() -> str:
@@ -21,10 +24,15 @@ def new_uuid() -> str:
     return str(uuid.uuid4())
 
 
-def parse_uuid(value: str) -> str | None:
+def snapshot_uuid(guid: str) -> str:
+    """Return the uuid of the ZFS snapshot with this guid: the same on every pool it is sent to."""
+    return str(uuid.uuid5(_GUIDS, guid))
+
+
+def parse_uuid(value: str | None) -> str | None:
     """Return the uuid in its one spelling, None when it is malformed."""
     try:
-        return str(uuid.UUID(value))
+        return str(uuid.UUID(value or ""))
     except (ValueError, TypeError, AttributeError):
         return None
 
@@ -64,6 +72,8 @@ def volume_dict(
     size_bytes: int | None,
     state: str = "online",
     used_bytes: int | None = None,
+    is_read_only: bool = False,
+    clone: CloneOrigin | None = None,
 ) -> Volume:
     """Return a volume in the shape of the contract."""
     volume = Volume(
@@ -72,10 +82,12 @@ def volume_dict(
         size_bytes=size_bytes,
         state=state,
         style="flexvol",
-        vol_type="rw",
+        vol_type="dp" if is_read_only else "rw",
     )
     if used_bytes is not None:
         volume["used_bytes"] = used_bytes
+    if clone is not None:
+        volume["clone"] = clone
     return volume
 
 
