@@ -41,6 +41,7 @@ from zfsstore.zfs.errors import (
     Diverged,
     InvalidStream,
     KeyNotLoaded,
+    KeyUnavailable,
     QuotaBelowUsage,
     StaleResumeToken,
 )
@@ -147,6 +148,7 @@ HTTP_STATUS: Final[Mapping[type[StorageError], int]] = MappingProxyType(
         SubstrateError: 500,
         CommandFailed: 500,
         CommandTimeout: 503,
+        KeyUnavailable: 500,
         Unavailable: 503,
         Locked: 503,
         CommitUncertain: 503,

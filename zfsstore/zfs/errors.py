@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modules.errors import Conflict, IntegrityError, InvalidArgument
+from modules.errors import Conflict, IntegrityError, InvalidArgument, SubstrateError
 
 
 class QuotaBelowUsage(InvalidArgument):
@@ -11,6 +11,10 @@ class QuotaBelowUsage(InvalidArgument):
 
 class KeyNotLoaded(Conflict):
     """The dataset is encrypted and locked; load its key first."""
+
+
+class KeyUnavailable(SubstrateError):
+    """The file or command that should give a key gave none."""
 
 
 class InvalidStream(IntegrityError):
