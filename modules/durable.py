@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Final
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+_CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 
 TEMPORARY_PREFIX: Final = ".tmp-"
 """Names of files being written start with this; a crash may leave one, which a sweep removes."""
 
 
-@contextmanager
-def durable_file(
-    path: str | os.PathLike[str], *, mode: int = 0o444, is_name_secret: bool = False
-) -> Iterator[io.FileIO]:
-    """Give a new, unbuffered file to write to; on a clean exit it appears durably as *path*.
+class durable_file:  # noqa: N801 - used like contextlib's
+    """A new file to write to, in a ``with``; on a clean exit it appears durably as *path*.
 
     Exclusive temporary file in the same directory, fsync, rename, fsync of the directory. (On
     ZFS O_TMPFILE and link would force a transaction group per file.) On any exception the
@@ -31,26 +32,64 @@ def durable_file(
     Raises:
         OSError: as the file system gave it; nothing is visible then.
     """
-    target = os.fspath(path)
-    directory = os.path.dirname(target) or "."
-    temporary = os.path.join(directory, TEMPORARY_PREFIX + secrets.token_hex(16))
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-    file = io.FileIO(os.open(temporary, flags, mode), "wb")
-    visible = temporary
-    try:
-        with file:
-            yield file
-            if not is_name_secret:
-                os.fsync(file.fileno())
-            os.rename(temporary, target)
-            visible = target
-            if is_name_secret:
-                os.fsync(file.fileno())
-        fsync_directory(directory)
-    except BaseException:
+
+    __slots__ = ("_directory", "_fd", "_is_name_secret", "_mode", "_target", "_visible")
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, mode: int = 0o444, is_name_secret: bool = False
+    ) -> None:
+        self._target = os.fspath(path)
+        self._mode = mode
+        self._is_name_secret = is_name_secret
+        self._directory, name = os.path.split(self._target)
+        own = name if is_name_secret else secrets.token_hex(16)
+        self._visible = os.path.join(self._directory, TEMPORARY_PREFIX + own)
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        self._fd = os.open(self._visible, _CREATE, self._mode)
+        return self
+
+    def write(self, data: Buffer, /) -> int:
+        """Write all of *data*; return how many bytes that were."""
+        size = os.write(self._fd, data)
+        if size < (whole := memoryview(data).nbytes):  # a disk that is filling up
+            rest = memoryview(data).cast("B")
+            while size < whole:
+                size += os.write(self._fd, rest[size:])
+        return size
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            try:
+                if kind is None:
+                    self._appear()
+            finally:
+                os.close(self._fd)
+            if kind is None:
+                fsync_directory(self._directory or ".")
+        except BaseException:
+            self._remove()
+            raise
+        if kind is not None:
+            self._remove()
+
+    def _appear(self) -> None:
+        if not self._is_name_secret:
+            os.fsync(self._fd)
+        os.rename(self._visible, self._target)
+        self._visible = self._target
+        if self._is_name_secret:
+            os.fsync(self._fd)
+
+    def _remove(self) -> None:
         with suppress(FileNotFoundError):
-            os.unlink(visible)
-        raise
+            os.unlink(self._visible)
 
 
 def fsync_directory(path: str | os.PathLike[str]) -> None:

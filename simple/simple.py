@@ -16,6 +16,7 @@ from modules.durable import durable_file, fsync_directory, make_directories
 from modules.errors import (
     ConfigurationError,
     InvalidModuleData,
+    ObjectNotFound,
     Unavailable,
     from_oserror,
     translated_oserror,
@@ -59,11 +60,14 @@ class SimpleStorage(StorageModule):
     def put(self, context: Context, stream: SupportsRead) -> str:
         module_data = f"{uuid.uuid4().hex}.dat"
         expected_bytes = content_length(context)
-        self._check_directory("put object")
         path = os.path.join(self._directory, module_data)
         target = durable_file(path, is_name_secret=True)  # nobody knows it before we return it
-        with translated_oserror(operation="put object", subject=module_data), target as file:
-            copy(stream, file.write, expected_bytes=expected_bytes)
+        try:
+            with translated_oserror(operation="put object", subject=module_data), target as file:
+                copy(stream, file.write, expected_bytes=expected_bytes)
+        except ObjectNotFound:
+            self._check_directory("put object")
+            raise
         return module_data
 
     def get_read_stream(self, context: Context, module_data: str) -> io.FileIO:

@@ -22,6 +22,9 @@ _OBJECT_OVERHEAD_BYTES: Final = 8 * 1024
 _CHECK_BYTES: Final = 8 * 1024 * 1024
 """How often the room left is looked at while an object streams in."""
 
+_UNKNOWN_BYTES: Final = 64 * 1024
+"""What a put of unknown length must find room for, so that a small one is looked at once."""
+
 _UNSYNCED_BYTES: Final = 4 * 1024**3
 """More than ZFS lets processes write ahead of a transaction group (zfs_dirty_data_max)."""
 
@@ -116,11 +119,11 @@ class Intake:
         self._reservation = reservation
         self._expected_bytes = expected_bytes
         self._checked_bytes = 0
+        need_bytes = _UNKNOWN_BYTES if expected_bytes is None else expected_bytes
         with translated_oserror(operation="put object into", subject=place.label):
             reservation.grow(expected_bytes or 0)
-            room.require(place, expected_bytes or 0)
-        if expected_bytes is not None:
-            self._checked_bytes = _CHECK_BYTES
+            room.require(place, need_bytes)
+        self._checked_bytes = _UNKNOWN_BYTES if expected_bytes is None else _CHECK_BYTES
 
     def before_block(self, so_far_bytes: int, block_bytes: int) -> None:
         """Raise when the block does not fit."""

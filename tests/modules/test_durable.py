@@ -86,3 +86,11 @@ def test_make_directories_creates_all_parents(tmp_path: Path) -> None:
     make_directories(tmp_path / "a" / "b" / "c")
     make_directories(tmp_path / "a" / "b" / "c")
     assert (tmp_path / "a" / "b" / "c").is_dir()
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real_write(fd, bytes(data[:3])))
+    with durable_file(tmp_path / "a") as file:
+        assert file.write(b"0123456789") == 10
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
