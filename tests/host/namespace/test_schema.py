@@ -7,23 +7,86 @@ import pytest
 
 from modules.errors import NotSupported
 from zfsstore.host.namespace import schema
+from zfsstore.host.namespace.bucket_changes import new_bucket
 from zfsstore.host.namespace.dialects import POSTGRESQL, SQLITE
-from zfsstore.host.namespace.sqlite import VolumeDatabase
+from zfsstore.host.namespace.index import Index
+from zfsstore.host.namespace.records import Draft
+from zfsstore.host.namespace.sqlite import (
+    SharedSqliteDatabase,
+    SnapshotDatabase,
+    VolumeDatabase,
+)
 from zfsstore.host.namespace.statements import compile_statements
 from zfsstore.host.namespace.store import Store
 
-PINNED = Path(__file__).with_name("schema_v1.sql")
+
+def pinned(version: int) -> str:
+    return Path(__file__).with_name(f"schema_v{version}.sql").read_text()
 
 
-def test_a_released_schema_never_changes() -> None:
-    """To change the tables add a migration; this file says what version 1 is for ever."""
-    created = ";\n".join(schema.format_ddl(SQLITE, shared=False)) + ";\n"
-    assert PINNED.read_text() == created
+@pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION + 1))
+def test_a_released_schema_never_changes(version: int) -> None:
+    """To change the tables add a migration; the files say what each version is for ever."""
+    created = ";\n".join(schema.format_ddl(SQLITE, shared=False, version=version)) + ";\n"
+    assert pinned(version) == created
+
+
+def old_database(path: Path) -> None:
+    """Make a volume's index as the first release made it, with a key."""
+    connection = sqlite3.connect(path)
+    connection.executescript(pinned(1))
+    connection.execute("PRAGMA user_version=1")
+    statements = compile_statements(SQLITE)
+    connection.execute(statements.insert_bucket, new_bucket())
+    connection.commit()
+    connection.close()
+
+
+def test_an_old_index_is_migrated(state_dir: Path) -> None:
+    old_database(state_dir / "index.db")
+    store = Store(VolumeDatabase(state_dir))
+    index = Index(store)
+    index.put("a", Draft())
+    assert index.journal.status() is None
+    index.journal.start()
+    index.put("b", Draft())
+    assert ["b"] == index.journal.changes()[0]
+    store.close()
+
+
+def test_an_old_index_in_a_snapshot_is_read_as_it_is(state_dir: Path, tmp_path: Path) -> None:
+    old_database(state_dir / "index.db")
+    store = Store(SnapshotDatabase(state_dir, tmp_path / "cache"))
+    assert Index(store).get("a") is None
+    assert 0 == Index(store).info().key_count
+    store.close()
+    connection = sqlite3.connect(state_dir / "index.db")
+    assert (1,) == connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+
+
+def test_an_old_shared_database_is_migrated(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "shared.db")
+    for statement in schema.format_ddl(SQLITE, shared=True, version=1):
+        connection.execute(statement)
+    connection.execute("INSERT INTO namespace_schema VALUES (1)")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        store = Store(SharedSqliteDatabase(tmp_path / "shared.db"))
+        with store.readers.borrow() as reader:
+            assert [] == reader.execute(store.sql.published_volumes).fetchall()
+            versions = reader.execute("SELECT version FROM namespace_schema").fetchall()
+        assert [(1,), (2,)] == versions
+        store.close()
 
 
 def test_both_dialects_have_the_same_tables_and_columns() -> None:
-    sqlite = schema.format_ddl(SQLITE, shared=True)
-    postgresql = schema.format_ddl(POSTGRESQL, shared=True)
+    versions = range(1, schema.SCHEMA_VERSION + 1)
+    sqlite = [s for v in versions for s in schema.format_ddl(SQLITE, shared=True, version=v)]
+    postgresql = [
+        s for v in versions for s in schema.format_ddl(POSTGRESQL, shared=True, version=v)
+    ]
     assert [s.split("(")[0].replace('"', "") for s in sqlite] == [
         s.split("(")[0].replace('"', "") for s in postgresql
     ]
@@ -49,6 +112,8 @@ QUERIES = {
     "live_blobs": "blob USING INTEGER PRIMARY KEY (rowid>?)",
     "pending": "pending_delete USING INTEGER PRIMARY KEY (rowid>?)",
     "extent_blobs": "extent USING PRIMARY KEY (version=?)",
+    "changed_keys": "changed_key USING INTEGER PRIMARY KEY (rowid>?)",
+    "published": "published USING INDEX sqlite_autoindex_published_1 (bucket_id=?)",
 }
 
 

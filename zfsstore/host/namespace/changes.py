@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from modules.errors import HasDependents, ObjectNotFound
+from zfsstore.host.namespace import journal
 from zfsstore.host.namespace.names import successor
 from zfsstore.host.namespace.records import (
     UNCONDITIONAL,
@@ -77,6 +78,7 @@ def put(
         tx.write(tx.sql.replace_version, {**values, "row": row})
         tx.added_bytes += draft.size_bytes - old_size
     _insert_extents(tx, row, draft.extents)
+    journal.record(tx, key)
     return PutOutcome(_to_version(values, draft), current is None, released)
 
 
@@ -91,7 +93,7 @@ def delete(tx: Transaction, key: bytes, conditions: Conditions) -> tuple[Pending
     check_conditions(conditions, current, key)
     if current is None:
         raise ObjectNotFound("there is none", operation="delete object", subject=key.decode())
-    return _delete_row(tx, current)
+    return _delete_row(tx, key, current)
 
 
 def create_container(tx: Transaction, key: bytes, draft: Draft) -> bool:
@@ -125,7 +127,7 @@ def delete_container(tx: Transaction, key: bytes) -> tuple[PendingDelete, ...]:
     current = tx.run(tx.sql.current, {"bucket_id": tx.bucket_id, "key": key}).fetchone()
     if current is None:
         raise ObjectNotFound("there is none", operation="delete container", subject=key.decode())
-    return _delete_row(tx, current)
+    return _delete_row(tx, key, current)
 
 
 def delete_pending(tx: Transaction, done: Sequence[PendingDelete]) -> None:
@@ -189,10 +191,11 @@ def _insert_extents(tx: Transaction, row: int, extents: Sequence[Extent]) -> Non
         tx.write(tx.sql.insert_extent, values)
 
 
-def _delete_row(tx: Transaction, current: Any) -> tuple[PendingDelete, ...]:
+def _delete_row(tx: Transaction, key: bytes, current: Any) -> tuple[PendingDelete, ...]:
     row, size = current[0], current[4]
     released = _release(tx, row, time.time_ns() // 1000)
     tx.write(tx.sql.delete_version, {"row": row})
+    journal.record(tx, key)
     tx.added_keys -= 1
     tx.added_bytes -= size
     return released

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from modules.errors import InvalidArgument, VolumeNotFound
 from zfsstore.host.namespace import bucket_changes, changes, tree
+from zfsstore.host.namespace.journal import Journal
 from zfsstore.host.namespace.listing import list_page
 from zfsstore.host.namespace.names import encode_key, encode_prefix, parent_of, successor
 from zfsstore.host.namespace.records import (
@@ -49,6 +50,11 @@ class Index:
         self._store = store
         self._bucket_id = bucket_id
         self._sql = store.database.statements
+
+    @property
+    def journal(self) -> Journal:
+        """What changed since the bucket's keys were last shown as files."""
+        return Journal(self._store, self._bucket_id)
 
     # --- reading
 

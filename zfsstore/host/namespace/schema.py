@@ -9,6 +9,8 @@
   versions, delete markers) has place 1. So the current keys of a bucket are one contiguous range
   of the index ``version_current``, however long their history is.
 - Inside a volume there is one bucket, with id 1 and no name: the volume can be renamed or cloned.
+- A *published* bucket is shown as files, too; only then does each change of a key add a
+  ``changed_key`` (zfsstore.host.namespace.journal). Since version 2.
 
 No foreign keys: SQLite would need an index on each referring column to check a delete, and every
 write goes through zfsstore.host.namespace.transaction, which keeps the counts.
@@ -37,7 +39,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from modules.state import Migration
 from zfsstore.host.namespace.dialects import SQLITE
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 VOLUME_BUCKET_ID: Final = 1
 CURRENT: Final = 0
 HISTORY: Final = 1
@@ -144,6 +146,38 @@ pending_delete = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+published = Table(
+    "published",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", SmallInteger, nullable=False, comment="0 current, 1 to be cleared, 2 building"),
+    Column("position", LargeBinary, nullable=False, comment="the last key that was built"),
+    Column("sequence", BigInteger, nullable=False, comment="counts what was shown"),
+    Column("created_at", BigInteger, nullable=False),
+    info={"since": 2},
+)
+
+changed_key = Table(
+    "changed_key",
+    metadata,
+    Column("id", _id, primary_key=True),
+    Column("bucket_id", BigInteger, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    info={"since": 2},
+)
+changed_key_bucket = Index("changed_key_bucket", changed_key.c.bucket_id, changed_key.c.id)
+"""Not in a volume, which has one bucket only."""
+
+published_volume = Table(
+    "published_volume",
+    metadata,
+    Column("tenant", LargeBinary, primary_key=True),
+    Column("name", LargeBinary, primary_key=True),
+    Column("module", Text, nullable=False),
+    info={"since": 2},
+)
+"""In a shared database: in which volumes to look for changes, after a crash. May be stale."""
+
 namespace_schema = Table(
     "namespace_schema",
     metadata,
@@ -152,18 +186,24 @@ namespace_schema = Table(
 """In a shared database, which others use too, the version is kept here; else in user_version."""
 
 
-def format_ddl(dialect: Dialect, *, shared: bool) -> list[str]:
-    """Return the statements that create everything, in order.
+_SHARED_TABLES: Final = (namespace_schema, published_volume)
+_SHARED_INDEXES: Final = (blob_bucket, changed_key_bucket)
+
+
+def format_ddl(dialect: Dialect, *, shared: bool, version: int = 1) -> list[str]:
+    """Return the statements that create what *version* of the schema added, in order.
 
     Args:
         shared: for a database of many buckets, instead of one inside a volume.
     """
     statements = []
     for table in metadata.sorted_tables:
-        if shared or table is not namespace_schema:
+        if table.info.get("since", 1) != version:
+            continue
+        if shared or table not in _SHARED_TABLES:
             statements.append(_compile(CreateTable(table), dialect))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            if shared or index is not blob_bucket:
+            if shared or index not in _SHARED_INDEXES:
                 statements.append(_compile(CreateIndex(index), dialect))
     return statements
 
@@ -174,10 +214,15 @@ def _compile(element: CreateTable | CreateIndex, dialect: Dialect) -> str:
     )
 
 
-def _create_version_1(connection: sqlite3.Connection) -> None:
-    for statement in format_ddl(SQLITE, shared=False):
-        connection.execute(statement)
+def _create_version(version: int) -> Migration:
+    def create(connection: sqlite3.Connection) -> None:
+        for statement in format_ddl(SQLITE, shared=False, version=version):
+            connection.execute(statement)
+
+    return create
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_create_version_1,)
-"""For modules.state.migrate; tests/host/namespace/schema_v1.sql pins what version 1 is."""
+MIGRATIONS: Final[tuple[Migration, ...]] = tuple(
+    _create_version(version) for version in range(1, SCHEMA_VERSION + 1)
+)
+"""For modules.state.migrate; tests/host/namespace/schema_v*.sql pin what each version added."""

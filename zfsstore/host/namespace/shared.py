@@ -10,7 +10,7 @@ from zfsstore.host.namespace.transaction import Connection
 
 
 def create_tables(connection: Connection, dialect: Dialect, name: str) -> None:
-    """Create the tables if they are not there; the caller has begun a transaction.
+    """Create the tables that are not there; the caller has begun a transaction.
 
     Raises:
         NotSupported: a newer release created them.
@@ -24,15 +24,8 @@ def create_tables(connection: Connection, dialect: Dialect, name: str) -> None:
             raise
         connection.execute("ROLLBACK TO SAVEPOINT probe")
         row = None
-    version = row[0] if row else None
-    if version is None:
-        for statement in schema.format_ddl(dialect, shared=True):
-            connection.execute(statement)
-        insert = schema.namespace_schema.insert().values(
-            version=literal_column(str(schema.SCHEMA_VERSION))
-        )
-        connection.execute(str(insert.compile(dialect=dialect)))
-    elif version > schema.SCHEMA_VERSION:
+    version = (row[0] if row else None) or 0
+    if version > schema.SCHEMA_VERSION:
         raise NotSupported(
             f"its schema version is {version}, this release knows up to {schema.SCHEMA_VERSION}",
             capability="schema_version",
@@ -40,3 +33,8 @@ def create_tables(connection: Connection, dialect: Dialect, name: str) -> None:
             subject=name,
             hint="upgrade zfsstore on this host",
         )
+    for added in range(version + 1, schema.SCHEMA_VERSION + 1):
+        for statement in schema.format_ddl(dialect, shared=True, version=added):
+            connection.execute(statement)
+        insert = schema.namespace_schema.insert().values(version=literal_column(str(added)))
+        connection.execute(str(insert.compile(dialect=dialect)))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Dialect,
     bindparam,
     delete,
+    exists,
     insert,
     literal_column,
     select,
@@ -28,8 +29,11 @@ from zfsstore.host.namespace.schema import (
     HISTORY,
     blob,
     bucket,
+    changed_key,
     extent,
     pending_delete,
+    published,
+    published_volume,
     version,
 )
 
@@ -127,8 +131,23 @@ _ELEMENTS: Final[dict[str, ClauseElement]] = {
     .limit(bindparam("limit"))
     .offset(_zero),
     "all_buckets": select(bucket.c.id, bucket.c.tenant, bucket.c.name).order_by(bucket.c.id),
+    "published": select(published.c.state, published.c.position, published.c.sequence).where(
+        published.c.bucket_id == _bucket_id
+    ),
+    "changed_keys": select(changed_key.c.id, changed_key.c.key)
+    .where(changed_key.c.bucket_id == _bucket_id, changed_key.c.id > bindparam("after"))
+    .order_by(changed_key.c.id)
+    .limit(bindparam("limit"))
+    .offset(_zero),
+    "published_volumes": select(
+        published_volume.c.tenant, published_volume.c.name, published_volume.c.module
+    ).order_by(published_volume.c.tenant, published_volume.c.name),
     # writing
-    "lock_bucket": select(bucket.c.state, bucket.c.object_id)
+    "lock_bucket": select(
+        bucket.c.state,
+        bucket.c.object_id,
+        exists().where(published.c.bucket_id == _bucket_id).label("is_published"),
+    )
     .where(bucket.c.id == _bucket_id)
     .with_for_update(),
     "current": select(
@@ -191,6 +210,30 @@ _ELEMENTS: Final[dict[str, ClauseElement]] = {
     .where(bucket.c.id == _bucket_id)
     .values({bucket.c.state: bindparam("new_state")}),
     "delete_bucket": delete(bucket).where(bucket.c.id == _bucket_id),
+    "insert_published": insert(published).values(
+        {column: bindparam(column.name) for column in published.c}
+    ),
+    "update_published": update(published)
+    .where(published.c.bucket_id == _bucket_id)
+    .values(
+        state=bindparam("new_state"),
+        position=bindparam("position"),
+        sequence=bindparam("sequence"),
+    ),
+    "delete_published": delete(published).where(published.c.bucket_id == _bucket_id),
+    "insert_changed_key": insert(changed_key).values(
+        {changed_key.c.bucket_id: _bucket_id, changed_key.c.key: bindparam("key")}
+    ),
+    "delete_changed_keys": delete(changed_key).where(
+        changed_key.c.bucket_id == _bucket_id, changed_key.c.id <= bindparam("last")
+    ),
+    "insert_published_volume": insert(published_volume).values(
+        {column: bindparam(column.name) for column in published_volume.c}
+    ),
+    "delete_published_volume": delete(published_volume).where(
+        published_volume.c.tenant == bindparam("tenant"),
+        published_volume.c.name == bindparam("name"),
+    ),
 }
 
 
@@ -227,6 +270,16 @@ class Statements:
     insert_bucket: str
     set_bucket_state: str
     delete_bucket: str
+    published: str
+    changed_keys: str
+    published_volumes: str
+    insert_published: str
+    update_published: str
+    delete_published: str
+    insert_changed_key: str
+    delete_changed_keys: str
+    insert_published_volume: str
+    delete_published_volume: str
 
 
 @cache

@@ -37,6 +37,7 @@ class BucketState:
 
     state: int
     object_id: bytes
+    is_published: bool = False
     keys: int = 0
     bytes: int = 0
 

@@ -258,7 +258,7 @@ class Writer:
                 self._database.statements.lock_bucket, {"bucket_id": bucket_id}
             ).fetchone()
             if row is not None:
-                buckets[bucket_id] = BucketState(row[0], bytes(row[1]))
+                buckets[bucket_id] = BucketState(row[0], bytes(row[1]), bool(row[2]))
         return buckets
 
     def _count(self, connection: Connection, buckets: dict[int, BucketState]) -> None:
