@@ -12,7 +12,20 @@ import sys
 from collections.abc import Sequence
 
 from modules.errors import StorageError
-from zfsstore.cli import buckets, parsers, server, sweep, tenants, users, vendor_modules
+from zfsstore.cli import (
+    buckets,
+    clones,
+    exports,
+    parsers,
+    server,
+    snapshots,
+    sweep,
+    tenants,
+    trash,
+    users,
+    vendor_modules,
+    volumes,
+)
 from zfsstore.cli.output import Output, print_error
 
 _DESCRIPTION = """\
@@ -38,7 +51,8 @@ def build_parser() -> parsers.Parser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", parser_class=parsers.Parser
     )
-    for group in (server, vendor_modules, tenants, users, buckets, sweep):
+    groups = (server, vendor_modules, tenants, users, buckets, volumes, snapshots, clones)
+    for group in (*groups, exports, trash, sweep):
         group.add_parser(commands)
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -33,6 +34,11 @@ def format_size(size_bytes: int | None) -> str:
             break
         amount /= 1024
     return f"{size_bytes} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def format_time(time: datetime) -> str:
+    """Return an aware time in UTC, to the second, as RFC 3339 writes it."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -10,6 +10,7 @@ exports stand in files only.
 
 from zfsstore.exports.base import DEFAULT_OPTIONS, Export, Exports, NoExports
 from zfsstore.exports.files import DEFAULT_DIRECTORY, FileExports
+from zfsstore.exports.listing import Exported, file_exports, sharenfs_exports
 from zfsstore.exports.rules import (
     check_clients,
     check_export_options,
@@ -24,6 +25,7 @@ __all__ = [
     "DEFAULT_DIRECTORY",
     "DEFAULT_OPTIONS",
     "Export",
+    "Exported",
     "Exports",
     "FileExports",
     "NoExports",
@@ -33,5 +35,7 @@ __all__ = [
     "check_export_path",
     "check_fsid",
     "check_server",
+    "file_exports",
     "safe_file_name",
+    "sharenfs_exports",
 ]
