@@ -13,7 +13,8 @@ A fence is a file outside the volume, in which all processes on the machine meet
   there (one read of mapped memory), refuse new work with Busy, and let go as soon as they can;
 - then it takes the exclusive flock, acts, and counts the generation up.
 
-A deadline, not a flag: when the one who waits is killed, its request ends by itself.
+A deadline, not a flag: when the one who waits is killed, its request ends by itself. Who is
+killed while it is alone leaves a deadline, too: a command that it started may still be running.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -30,13 +30,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from modules.errors import Busy, from_oserror
+from modules import fence_files
+from modules.errors import Busy
+from modules.fence_files import HEADER
 
 PATIENCE_S: Final = 30.0
+AFTERMATH_S: Final = 30.0
+"""How long a volume stays closed off after whoever was alone in it has been killed."""
 
-_HEADER: Final = struct.Struct("<QQ")  # generation; until when somebody waits, ms since 1970
-_DEADLINE: Final = struct.Struct("<Q")
-_DEADLINE_AT: Final = 8
 _LONGEST_WAIT_MS: Final = 3_600_000  # a deadline further off is no deadline but a changed clock
 _POLL_S: Final = 0.01
 
@@ -99,28 +100,30 @@ def exclusive(paths: Iterable[str | Path], *, patience_s: float = PATIENCE_S) ->
     """
     deadline = time.time() + patience_s
     with ExitStack() as stack:
-        files = [stack.enter_context(_opened(path)) for path in sorted({str(p) for p in paths})]
+        files = [
+            stack.enter_context(fence_files.opened(path))
+            for path in sorted({str(p) for p in paths})
+        ]
         for fd in files:
-            _set_deadline(fd, deadline)
-            stack.callback(_set_deadline, fd, 0.0)
+            fence_files.set_deadline(fd, deadline)
+            stack.callback(fence_files.set_deadline, fd, 0.0)
         for fd in files:
             _lock_alone(fd, deadline)
         for fd in files:
-            (count,) = _DEADLINE.unpack(os.pread(fd, _DEADLINE.size, 0))
-            os.pwrite(fd, _DEADLINE.pack(count + 1), 0)
+            fence_files.set_deadline(fd, time.time() + AFTERMATH_S)
+            fence_files.count_up(fd)
         yield
 
 
 def generation(path: str | Path) -> int:
     """Return how often somebody was alone in the volume; what was read before may be stale."""
-    with _opened(str(path)) as fd:
-        (count,) = _DEADLINE.unpack(os.pread(fd, _DEADLINE.size, 0))
-    return int(count)
+    with fence_files.opened(str(path)) as fd:
+        return fence_files.generation(fd)
 
 
 def create(path: str | Path) -> None:
     """Create the fence in good time: in a full pool a new file cannot be had."""
-    with _opened(str(path)):
+    with fence_files.opened(str(path)):
         pass
 
 
@@ -141,13 +144,20 @@ class _Fence:
         mapped = self._map
         if mapped is None:
             return False
-        (deadline,) = _DEADLINE.unpack_from(mapped, _DEADLINE_AT)
+        try:
+            deadline = fence_files.deadline_ms(mapped)
+        except ValueError:  # released by another thread just now
+            return False
         return bool(deadline) and 0 < deadline - time.time() * 1000 < _LONGEST_WAIT_MS
 
     def enter(self) -> Hold:
         with self._lock:
             if not self._count:
-                self._open()
+                try:
+                    self._open()
+                except BaseException:
+                    _forget(self._path, self)
+                    raise
             elif self.is_draining:
                 raise _busy()
             self._count += 1
@@ -158,18 +168,26 @@ class _Fence:
             self._count -= 1
             if not self._count:
                 self._close()
+                _forget(self._path, self)
 
     def forget(self) -> None:
-        """After a fork: drop what was copied; the parent keeps its lock."""
-        if self._map is not None:
-            self._map.close()
-        if self._fd >= 0:
-            os.close(self._fd)
+        """After a fork: drop what was copied; the parent keeps its lock.
+
+        Holds that the child has copied may still be released there, without effect.
+        """
+        self._lock = threading.Lock()
+        fd, self._fd = self._fd, -1
+        mapped, self._map = self._map, None
+        if mapped is not None:
+            mapped.close()
+        if fd >= 0:
+            os.close(fd)
 
     def _open(self) -> None:
-        fd = _open_file(self._path)
+        fd = fence_files.open_file(self._path)
+        _open_fences.add(self)
         try:
-            self._map = mmap.mmap(fd, _HEADER.size, prot=mmap.PROT_READ)
+            self._map = mmap.mmap(fd, HEADER.size, prot=mmap.PROT_READ)
             if self.is_draining:
                 raise _busy()
             try:
@@ -192,9 +210,11 @@ class _Fence:
         if fd >= 0:
             fcntl.flock(fd, fcntl.LOCK_UN)  # a child between fork and exec has the descriptor too
             os.close(fd)
+        _open_fences.discard(self)
 
 
-_fences: dict[str, _Fence] = {}
+_fences: Final[dict[str, _Fence]] = {}
+_open_fences: Final[set[_Fence]] = set()
 _fences_lock = threading.Lock()
 
 
@@ -206,10 +226,21 @@ def _fence(path: str) -> _Fence:
     return found
 
 
+def _forget(path: str, fence: _Fence) -> None:
+    """Drop a fence that nobody holds. Who is about to enter it all the same loses nothing.
+
+    (Then there are two for one file for a while, each with a shared lock of its own.)
+    """
+    with _fences_lock:
+        if _fences.get(path) is fence:
+            del _fences[path]
+
+
 def _after_fork() -> None:
     global _fences_lock
-    for fence in _fences.values():
+    for fence in list(_open_fences):
         fence.forget()
+    _open_fences.clear()
     _fences.clear()
     _fences_lock = threading.Lock()
 
@@ -217,47 +248,15 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    fd = _open_file(path)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _open_file(path: str) -> int:
-    """Return a descriptor of the fence, whose header is there."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(fd).st_size < _HEADER.size:
-                _give_to_owner_of_directory(fd, path)
-                os.ftruncate(fd, _HEADER.size)
-        except BaseException:
-            os.close(fd)
-            raise
-    except OSError as error:
-        raise from_oserror(error, operation="open fence", subject=path) from error
-    return fd
-
-
-def _give_to_owner_of_directory(fd: int, path: str) -> None:
-    """A fence that root creates (an operator's command) must open for the host's user too."""
-    if os.geteuid() == 0:
-        owner = os.stat(os.path.dirname(path))
-        os.fchown(fd, owner.st_uid, owner.st_gid)
-
-
-def _set_deadline(fd: int, deadline: float) -> None:
-    os.pwrite(fd, _DEADLINE.pack(int(deadline * 1000)), _DEADLINE_AT)
-
-
 def _lock_alone(fd: int, deadline: float) -> None:
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if fence_files.deadline_ms(fence_files.read_header(fd)) < int(
+                deadline * 1000
+            ):  # another who waited has taken its own back
+                fence_files.set_deadline(fd, deadline)
             if time.time() >= deadline:
                 raise Busy(
                     "it is in use, and was not let go in time",
