@@ -29,6 +29,45 @@ class SupportsVolumes(Protocol):
         """The backend that creates and lists the volumes this module stores into."""
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeIdentity:
+    """Which volume it is: the context's ``volume_id`` and ``key_domain``.
+
+    Attributes:
+        volume_id: the volume's uuid; a clone has one of its own.
+        key_domain: what encryption and deduplication bind to; rides along with rename, clone,
+            rollback and replication.
+    """
+
+    volume_id: str
+    key_domain: str
+
+
+@runtime_checkable
+class SupportsVolumeIdentity(Protocol):
+    """A module that knows the lasting identity of its volumes; a wrapper asks its inner module."""
+
+    def identity(self, context: Context) -> VolumeIdentity:
+        """Return the identity of the context's volume; cheap enough for every call.
+
+        Raises:
+            modules.errors.VolumeNotFound, modules.errors.Unavailable
+        """
+
+
+@runtime_checkable
+class NeedsVolumeIdentity(SupportsVolumeIdentity, Protocol):
+    """A module whose calls need ``volume_id`` and ``key_domain`` in their context.
+
+    A host asks for ``identity`` before each call of a module that has this, true, and of no
+    other. So who needs nothing pays nothing.
+    """
+
+    @property
+    def needs_volume_identity(self) -> bool:
+        """True when the two must be in the context."""
+
+
 @runtime_checkable
 class SupportsStateDir(Protocol):
     """A module that keeps databases beside the objects, inside the volume.
@@ -116,11 +155,14 @@ class SupportsPublish(Protocol):
 
 
 __all__ = [
+    "NeedsVolumeIdentity",
     "SupportsCopy",
     "SupportsFence",
     "SupportsPublish",
     "SupportsStateDir",
     "SupportsSweep",
+    "SupportsVolumeIdentity",
     "SupportsVolumes",
     "SweepReport",
+    "VolumeIdentity",
 ]

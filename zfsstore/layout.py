@@ -11,6 +11,7 @@ In the root volume only, for what must outlive the content of the others:
 
 .zfsstore/lock                      held by whoever creates, changes or removes volumes
 .zfsstore/fences/                   one file for each volume (modules.fences)
+.zfsstore/encrypted/                one empty file for each tenant with a key of its own
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ SNAPSHOTS: Final = f"{OWN}/snapshots"
 ZFS_SNAPSHOTS: Final = ".zfs/snapshot"
 LOCK: Final = f"{OWN}/lock"
 FENCES: Final = f"{OWN}/fences"
+ENCRYPTED: Final = f"{OWN}/encrypted"
 LEAVES: Final = tuple(f"{number:02x}" for number in range(256))
 """Names of the directories under an instance: the first two characters of the ids in them."""
 
@@ -137,7 +139,16 @@ def create_layout(path: str | Path, *, instance: str) -> None:
 
 def fence_path(root: str | Path, name: str) -> Path:
     """Return where the fence of the volume called *name* lies: outside of it, in the root."""
-    return Path(root, FENCES, hashlib.sha256(name.encode()).hexdigest()[:32])
+    return Path(root, FENCES, _digest(name))
+
+
+def encrypted_path(root: str | Path, tenant: str) -> Path:
+    """Return which file says that a tenant is encrypted, also while it is locked."""
+    return Path(root, ENCRYPTED, _digest(tenant))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def snapshot_path(path: str | Path, snapshot: str, *, is_dataset: bool) -> str:

@@ -37,10 +37,31 @@ def store(
     expected_bytes: int | None,
     before_block: Callable[[int, int], None],
 ) -> int:
-    """Write *stream* to the file that :func:`create` opened, and close it; return its size.
+    """Write *stream* to the file that :func:`create` opened, and finish it; return its size.
+
+    On any exception nothing is left; what *stream* raises passes unchanged.
+
+    Raises:
+        StorageError: the file system failed, or *before_block* refused.
+    """
+
+    def write(block: bytes) -> int:
+        try:
+            return os.write(fd, block)
+        except OSError as error:
+            raise _put_error(error, subject) from error
+
+    def fill() -> int:
+        return copy(stream, write, expected_bytes=expected_bytes, before_block=before_block)
+
+    return finish(fd, leaf, object_id, fill, subject=subject)
+
+
+def finish(fd: int, leaf: str, object_id: str, fill: Callable[[], int], *, subject: str) -> int:
+    """Let *fill* write the file that :func:`create` opened, and close it; return what it returns.
 
     Returns after fsync of the file and of the directory. On any exception nothing is left; what
-    *stream* raises passes unchanged.
+    *fill* raises passes unchanged.
 
     Rename first, and only then the fsyncs: the id is random and nobody knows it before this
     returns, so the name may be visible early, and both the name and the data reach the disk in
@@ -49,21 +70,14 @@ def store(
     latter. A sweep finds both.
 
     Raises:
-        StorageError: the file system failed, or *before_block* refused.
+        StorageError: the file system failed.
     """
     temporary = f"{leaf}/{TEMPORARY_PREFIX}{object_id}"
     final = f"{leaf}/{object_id}"
-
-    def write(block: bytes) -> int:
-        try:
-            return os.write(fd, block)
-        except OSError as error:
-            raise _put_error(error, subject) from error
-
     visible = temporary
     try:
         try:
-            size = copy(stream, write, expected_bytes=expected_bytes, before_block=before_block)
+            size = fill()
             try:
                 os.rename(temporary, final)
                 visible = final

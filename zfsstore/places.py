@@ -11,6 +11,7 @@ from typing import Final
 from modules.context import Context, text
 from modules.errors import (
     InvalidArgument,
+    Locked,
     SnapshotNotFound,
     StorageError,
     Unavailable,
@@ -88,7 +89,7 @@ class Places:
                 subject=str(context["snapshot"])[:80],
                 hint="clone it, and change the clone",
             )
-        return self._live(context)
+        return self.live(context)
 
     def find_readable(self, context: Context) -> Place:
         """Return the place to read from: live, or the context's snapshot; without any I/O.
@@ -97,14 +98,15 @@ class Places:
             InvalidName: a malformed tenant, bucket or snapshot.
         """
         if context.get("snapshot") is None:
-            return self._live(context)
-        place = self._live(context)
+            return self.live(context)
+        place = self.live(context)
         snapshot = str(text(context, "snapshot"))
         check_short_name(snapshot, field="context.snapshot")
         path = layout.snapshot_path(place.path, snapshot, is_dataset=self.are_datasets)
         return self._place_at(path, place.name, snapshot)
 
-    def _live(self, context: Context) -> Place:
+    def live(self, context: Context) -> Place:
+        """Return the live place for the context, also when it asks for a snapshot."""
         try:
             return self._places[context.get("tenant")]
         except (KeyError, TypeError):  # not yet known, or no text
@@ -158,7 +160,13 @@ class Places:
             return from_oserror(error, operation="open volume", subject=place.label)
         for outer in (self._root_place, *reversed(self.chain(place)[1:])):
             if outer.name != place.name and not _has_volume_file(outer.path):
-                return _not_mounted(outer) if _is_there(outer) else _no_such_volume(outer)
+                return self._absent(outer)
+        return self._absent(place)
+
+    def _absent(self, place: Place) -> StorageError:
+        is_tenant = place.name and "/" not in place.name
+        if is_tenant and layout.encrypted_path(self.root, place.name).exists():
+            return locked(place.name, operation="open volume", subject=place.label)
         return _not_mounted(place) if _is_there(place) else _no_such_volume(place)
 
     def _prove(self, place: Place) -> VolumeRecord:
@@ -187,7 +195,7 @@ class Places:
                 time.sleep(_LOOK_AGAIN_S)
             except OSError as error:
                 raise from_oserror(error, operation="open snapshot", subject=place.label) from error
-        self.check(self._live({"tenant": place.name or None}))  # or is the volume not there?
+        self.check(self.live({"tenant": place.name or None}))  # or is the volume not there?
         if os.path.isdir(place.path):
             raise Unavailable(
                 "the snapshot is there, but what it holds is not visible",
@@ -226,6 +234,16 @@ def _not_mounted(place: Place) -> Unavailable:
         operation="open volume",
         subject=place.label,
         hint="mount it (`zfs mount`), or create the volume again to complete an interrupted call",
+    )
+
+
+def locked(tenant: str, *, operation: str, subject: str) -> Locked:
+    """Return the error for the use of an encrypted tenant, or its bucket, without its key."""
+    return Locked(
+        "the tenant is encrypted and locked",
+        operation=operation,
+        subject=subject,
+        hint=f"unlock it: `zfsstore tenant unlock {tenant}`",
     )
 
 

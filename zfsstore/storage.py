@@ -13,9 +13,7 @@ from typing import Any, Final
 
 from modules import StorageModule, fences
 from modules.context import Context, content_length
-from modules.durable import make_directories
 from modules.errors import (
-    ConfigurationError,
     InvalidModuleData,
     ObjectNotFound,
     StorageError,
@@ -23,17 +21,17 @@ from modules.errors import (
     from_oserror,
     translated_oserror,
 )
-from modules.extensions import SweepReport
+from modules.extensions import SweepReport, VolumeIdentity
 from modules.state import create_ballast, release_ballast
 from modules.streams import SupportsRead
 from modules.volumes import VolumeBackend
 from zfsstore import layout, objectfile
-from zfsstore.layout import VolumeRecord
+from zfsstore.copying import Copier
 from zfsstore.objectfile import ObjectFile
+from zfsstore.opening import check_arguments, create_root_volume
 from zfsstore.places import Place, Places
 from zfsstore.room import HEADROOM_BYTES, Intake, Room, capacity
 from zfsstore.sweep import sweep_volume
-from zfsstore.volumes.common import control_lock, new_uuid
 from zfsstore.volumes.datasets import find_root
 from zfsstore.volumes.directory import DirectoryVolumes
 from zfsstore.volumes.usage import Reservation, UsageCounter, release
@@ -74,7 +72,7 @@ class ZFSStorage(StorageModule):
         headroom_bytes: int = HEADROOM_BYTES,
         runner: Runner | None = None,
     ) -> None:
-        _check_arguments(dataset, directory, instance, headroom_bytes)
+        check_arguments(dataset, directory, instance, headroom_bytes)
         self._instance = instance
         self._pattern = layout.module_data_pattern(instance)
         self._volumes: VolumeBackend
@@ -85,9 +83,12 @@ class ZFSStorage(StorageModule):
         else:
             root = os.path.abspath(str(directory))
             self._volumes = DirectoryVolumes(root, instance)
-        _create_root_volume(root, instance)
+        create_root_volume(root, instance)
         self._places = Places(root, instance, are_datasets=dataset is not None)
         self._room = Room(root, headroom_bytes, are_datasets=dataset is not None)
+        self._copier = Copier(
+            *(self._places, self._room, instance, self._path, self._checked, self._create_file)
+        )
 
     @property
     def volumes(self) -> VolumeBackend:
@@ -135,6 +136,16 @@ class ZFSStorage(StorageModule):
         except OSError as error:
             raise from_oserror(error, operation="read object", subject=module_data) from error
 
+    def copy(self, source_context: Context, module_data: str, context: Context) -> str:
+        """Store a copy, sharing blocks or the file where the file system can; see copying."""
+        source = self._places.find_readable(source_context)
+        return self._copier.join(self._places.find(context), source, [module_data])
+
+    def compose(self, context: Context, parts: Iterable[str]) -> str:
+        """Store one object made of *parts* in order, sharing their blocks where possible."""
+        place = self._places.find(context)
+        return self._copier.join(place, place, list(parts))
+
     def delete(self, context: Context, module_data: str) -> None:
         """Remove the object's file. Works in a full volume."""
         place = self._places.find(context)
@@ -181,6 +192,11 @@ class ZFSStorage(StorageModule):
         place = self._places.find_readable(context)
         self._places.check(place)
         return place.state
+
+    def identity(self, context: Context) -> VolumeIdentity:
+        """Return which volume the context's is, also for a snapshot of it."""
+        record = self._places.check(self._places.live(context))
+        return VolumeIdentity(record.uuid, record.key_domain)
 
     def fence(self, context: Context) -> Path:
         """Return the fence of the context's volume."""
@@ -238,6 +254,7 @@ class ZFSStorage(StorageModule):
             try:
                 return objectfile.create(leaf, object_id)
             except FileNotFoundError:
+                self._places.check(place)  # not mounted is not gone
                 layout.create_leaves(place.path, self._instance)
                 return objectfile.create(leaf, object_id)
 
@@ -249,50 +266,3 @@ class ZFSStorage(StorageModule):
             if not is_full or not release_ballast(place.state):
                 raise
             objectfile.remove(path)
-
-
-def _check_arguments(
-    dataset: object, directory: object, instance: object, headroom_bytes: object
-) -> None:
-    if (dataset is None) == (directory is None):
-        raise ConfigurationError(
-            "give exactly one of dataset and directory",
-            field="dataset",
-            hint='as in {"dataset": "tank/objects"} or {"directory": "/srv/objects"}',
-        )
-    if dataset is None and not (isinstance(directory, str | os.PathLike) and str(directory)):
-        raise ConfigurationError("must be the path of a directory", field="directory")
-    if "\0" in str(directory):
-        raise ConfigurationError("must not hold NUL", field="directory")
-    if not isinstance(instance, str) or not layout.INSTANCE.fullmatch(instance):
-        raise ConfigurationError(
-            "must be 1 to 32 of a-z, 0-9, _ and -, and start with a letter or digit",
-            field="instance",
-        )
-    if type(headroom_bytes) is not int or headroom_bytes < 0:
-        raise ConfigurationError("must be a number of bytes, 0 or more", field="headroom_bytes")
-
-
-def _create_root_volume(root: str, instance: str) -> None:
-    """Create what the root volume holds, unless it is there; several processes may start at once.
-
-    Raises:
-        ConfigurationError: the file system refuses.
-    """
-    try:
-        make_directories(f"{root}/{layout.FENCES}", mode=0o700)
-        if os.path.exists(f"{root}/{layout.VOLUME_FILE}"):
-            return
-        with control_lock(root):
-            if not os.path.exists(f"{root}/{layout.VOLUME_FILE}"):
-                layout.create_layout(root, instance=instance)
-                record = VolumeRecord(layout.new_key_domain(), new_uuid(), "")
-                layout.write_volume_file(root, record)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{error.strerror or error}: {root}",
-            field="directory",
-            operation="open store",
-            subject=root,
-            hint="check owner, mode and free space",
-        ) from error
