@@ -5,9 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 from modules.errors import from_oserror
@@ -15,6 +15,8 @@ from modules.errors import from_oserror
 HEADER: Final = struct.Struct("<QQ")  # generation; until when somebody waits, ms since 1970
 _NUMBER: Final = struct.Struct("<Q")
 _DEADLINE_AT: Final = 8
+_LOOKS: Final = 5
+_LOOK_AGAIN_S: Final = 0.01
 
 
 @contextmanager
@@ -30,13 +32,11 @@ def opened(path: str) -> Iterator[int]:
 def open_file(path: str) -> int:
     """Return a descriptor of the fence, whose header is there; create it when absent."""
     try:
+        fd = _open(path)
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            _create_file(path)
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            if os.fstat(fd).st_size < HEADER.size:  # a power cut took it back
+            if os.geteuid() == 0:
+                _give_to_owner_of_directory(fd, path)
+            if os.fstat(fd).st_size < HEADER.size:  # new, or a power cut took it back
                 os.ftruncate(fd, HEADER.size)
         except BaseException:
             os.close(fd)
@@ -46,23 +46,23 @@ def open_file(path: str) -> int:
     return fd
 
 
-def _create_file(path: str) -> None:
-    """Create a fence that belongs to whom the directory belongs to, from its first moment.
+def _open(path: str) -> int:
+    attempts = _LOOKS
+    while True:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except PermissionError:  # root is creating it, and has not given it away yet
+            attempts -= 1
+            if not attempts:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
 
-    The one that root creates (an operator's command) must open for the host's user, too.
-    """
-    directory = os.path.dirname(path)
-    fd, aside = tempfile.mkstemp(prefix=".", dir=directory)
-    try:
-        if os.geteuid() == 0:
-            owner = os.stat(directory)
-            os.fchown(fd, owner.st_uid, owner.st_gid)
-        os.ftruncate(fd, HEADER.size)
-        with suppress(FileExistsError):
-            os.link(aside, path)
-    finally:
-        os.close(fd)
-        os.unlink(aside)
+
+def _give_to_owner_of_directory(fd: int, path: str) -> None:
+    """A fence that root creates (an operator's command) must open for the host's user, too."""
+    owner, present = os.stat(os.path.dirname(path)), os.fstat(fd)
+    if (owner.st_uid, owner.st_gid) != (present.st_uid, present.st_gid):
+        os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 def set_deadline(fd: int, deadline: float) -> None:

@@ -259,27 +259,29 @@ sys.stdin.read()
 
 def test_a_forked_child_holds_nothing(path: Path) -> None:
     hold = fences.hold(path)
-    reader, writer = os.pipe()
+    ready, done = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.close(writer)
             before = open_descriptors()
             hold.release()  # what the child copied: without effect
-            with fences.hold(path):
-                status = 0 if not hold.is_draining else 2
+            with fences.hold(path) as own:
+                status = 2 if own.is_draining else 0
             status = status or (0 if open_descriptors() == before else 3)
-            os.read(reader, 1)
+            os.write(ready[1], b"x")
+            os.close(done[1])
+            os.read(done[0], 1)
             os._exit(status)
         finally:
             os._exit(1)
-    os.close(reader)
+    os.read(ready[0], 1)
     with pytest.raises(Busy), fences.exclusive([path], patience_s=0.05):
         pass
     hold.release()
     with fences.exclusive([path], patience_s=LONG_S):  # while the child lives
         pass
-    os.close(writer)
+    for fd in (*done, *ready):
+        os.close(fd)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
