@@ -5,13 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from modules.errors import AlreadyExists, InvalidArgument, VolumeExists
+from zfsstore.cli.confirmation import add_dry_run, done
 from zfsstore.cli.output import Output, format_size
 from zfsstore.cli.parsers import OK, Commands, add_command, add_group
-from zfsstore.cli.session import administration
+from zfsstore.cli.properties import (
+    add_key,
+    parse_key,
+    parse_property,
+    set_properties,
+    set_quota,
+    without,
+)
+from zfsstore.cli.session import administration, services
 from zfsstore.cli.values import parse_quota
 
 if TYPE_CHECKING:
+    from modules.volume_properties import EncryptionKey
     from zfsstore.host.catalog import Tenant
+    from zfsstore.host.services import Services
 
 
 def add_parser(commands: Commands) -> None:
@@ -19,7 +31,7 @@ def add_parser(commands: Commands) -> None:
     group = add_group(
         commands,
         "tenant",
-        "tenants: create, list, show, delete",
+        "tenants: create, list, show, set, delete",
         "A tenant owns buckets; its policy names the storage module that holds them.",
     )
     create = add_command(
@@ -30,8 +42,12 @@ def add_parser(commands: Commands) -> None:
         description="""\
 Create a tenant whose buckets go to the storage module POLICY. When the module keeps volumes,
 the tenant's volume is created with the quota, which all its buckets share. A tenant can do
-nothing until it has a user.""",
-        example="zfsstore tenant create acme --policy default --quota 500GiB",
+nothing until it has a user. On ZFS it can have properties of its own, which its buckets inherit,
+and be encrypted: a key makes it so, for good. The key itself is kept nowhere: after a reboot,
+`zfsstore volume unlock` needs it again.""",
+        example="zfsstore tenant create acme --policy default --quota 500GiB\n"
+        "zfsstore tenant create vault --policy tank --property compression=zstd \\\n"
+        "    --key-file /run/keys/vault",
     )
     create.add_argument("name", metavar="NAME")
     create.add_argument(
@@ -40,6 +56,8 @@ nothing until it has a user.""",
     create.add_argument(
         "--quota", type=parse_quota, metavar="SIZE", help="such as 500GiB (default: no quota)"
     )
+    _add_property(create)
+    add_key(create)
     add_command(
         group,
         "list",
@@ -57,6 +75,7 @@ nothing until it has a user.""",
         example="zfsstore tenant show acme",
     )
     show.add_argument("name", metavar="NAME")
+    _add_set(group)
     delete = add_command(
         group,
         "delete",
@@ -70,6 +89,36 @@ moved to the trash, from where an operator removes it.""",
     delete.add_argument("name", metavar="NAME")
 
 
+def _add_set(group: Commands) -> None:
+    change = add_command(
+        group,
+        "set",
+        run_set,
+        summary="change a tenant's quota or properties",
+        description="""\
+Change a tenant's quota, which all its buckets share, or properties of its volume, which they
+inherit. Clients notice nothing.""",
+        example="zfsstore tenant set acme --quota 2TiB --property compression=zstd",
+    )
+    change.add_argument("name", metavar="NAME")
+    change.add_argument(
+        "--quota", type=parse_quota, metavar="SIZE", default="", help="such as 2TiB, or none"
+    )
+    _add_property(change)
+    add_dry_run(change)
+
+
+def _add_property(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--property",
+        action="append",
+        default=[],
+        type=parse_property,
+        metavar="NAME=VALUE",
+        help="of ZFS, such as compression=zstd; may be repeated",
+    )
+
+
 def tenant_to_dict(tenant: Tenant) -> dict[str, Any]:
     """Return a tenant as JSON."""
     return {"name": tenant.name, "policy": tenant.policy, "quota_bytes": tenant.quota_bytes}
@@ -77,9 +126,68 @@ def tenant_to_dict(tenant: Tenant) -> dict[str, Any]:
 
 def run_create(args: argparse.Namespace, output: Output) -> int:
     """Create a tenant."""
-    with administration(args) as admin:
-        tenant = admin.create_tenant(args.name, policy=args.policy, quota_bytes=args.quota)
+    key = parse_key(args)
+    with services(args) as opened:
+        if key is not None or args.property:
+            _create_volume(opened, args, key)
+        tenant = opened.administration.create_tenant(
+            args.name, policy=args.policy, quota_bytes=args.quota
+        )
     output.text(f"created tenant {tenant.name}", tenant_to_dict(tenant))
+    return OK
+
+
+def _create_volume(opened: Services, args: argparse.Namespace, key: EncryptionKey | None) -> None:
+    """Create the volume with what only the creating command can give it; the tenant follows.
+
+    Raises:
+        AlreadyExists, NotSupported, StorageError: nothing was created.
+    """
+    from modules.volume_properties import PropertyBackend
+    from zfsstore.host.backends import volume_backend
+    from zfsstore.host.specs import check_name, check_quota
+
+    name = check_name(args.name, "tenant")
+    if any(tenant.name == name for tenant in opened.catalog.list_tenants()):
+        raise AlreadyExists("there is one already", operation="create tenant", subject=name)
+    opened.catalog.get_module(args.policy)
+    backend = volume_backend(opened.registry.get(args.policy), args.policy)
+    if not isinstance(backend, PropertyBackend):
+        raise without("properties", name, "create tenant")
+    try:
+        backend.create_volume(
+            name, check_quota(args.quota), properties=dict(args.property), encryption=key
+        )
+    except VolumeExists as error:
+        error.hint = "leave --property and the key out to take over the volume that is there"
+        raise
+
+
+def run_set(args: argparse.Namespace, output: Output) -> int:
+    """Change a tenant's quota and properties."""
+    from zfsstore.volumes.properties import check_chosen
+
+    properties = check_chosen(dict(args.property))
+    if args.quota == "" and not properties:
+        raise InvalidArgument(
+            "nothing is to be changed",
+            operation="change tenant",
+            subject=args.name,
+            hint="add --quota or --property",
+        )
+    with services(args) as opened:
+        tenant = opened.administration.get_tenant(args.name)
+        if not args.dry_run:
+            if args.quota != "":
+                set_quota(opened, args.name, args.quota)
+            if properties:
+                set_properties(opened, args.name, properties)
+            tenant = opened.administration.get_tenant(args.name)
+    changes = [f"{name}={value}" for name, value in properties.items()]
+    if args.quota != "":
+        changes.insert(0, f"quota={'none' if args.quota is None else format_size(args.quota)}")
+    data = tenant_to_dict(tenant) | {"properties": properties, "dry_run": args.dry_run}
+    output.text(f"{done(args, 'set', 'set')} {' '.join(changes)} of tenant {args.name}", data)
     return OK
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from zfsstore.cli import streams
+from zfsstore.cli import properties, streams
 from zfsstore.cli.confirmation import add_dry_run, add_yes, confirm, done
 from zfsstore.cli.exports import refuse_exported
 from zfsstore.cli.output import Output, format_size
 from zfsstore.cli.parsers import OK, Commands, add_command, add_group
 from zfsstore.cli.session import services
 from zfsstore.cli.targets import add_volume, backend_of, require_free, volume_to_dict
-from zfsstore.cli.values import parse_size
+from zfsstore.cli.values import parse_quota
 
 _BUSY = """\
 A running host is made to let go of it first; clients are told to come back (503) while this
@@ -24,13 +24,14 @@ def add_parser(commands: Commands) -> None:
     group = add_group(
         commands,
         "volume",
-        "volumes: list, show, rename, resize, destroy, send, receive",
+        "volumes: list, show, rename, resize, destroy, properties, send, receive",
         """\
 Each tenant has a volume, "acme", and each of its buckets one, "acme/photos": a ZFS dataset, or
 a directory where there is no ZFS.""",
     )
     _add_reading(group)
     _add_changing(group)
+    properties.add_commands(group)
     streams.add_commands(group)
 
 
@@ -78,11 +79,11 @@ An exported volume is refused: clients would lose it.""",
         summary="change a quota",
         description="""\
 Change the quota of a tenant, which all its buckets share, or of a bucket. Never below what is
-used. Clients notice nothing.""",
+used; none takes it away (ZFS). Clients notice nothing.""",
         example="zfsstore volume resize acme 2TiB",
     )
     add_volume(resize)
-    resize.add_argument("size", metavar="SIZE", type=parse_size, help="such as 500GiB")
+    resize.add_argument("size", metavar="SIZE", type=parse_quota, help="such as 500GiB, or none")
     add_dry_run(resize)
     destroy = add_command(
         group,
@@ -168,7 +169,7 @@ def run_resize(args: argparse.Namespace, output: Output) -> int:
     with services(args) as opened:
         before = opened.volumes.get_volume(args.volume)["size_bytes"]
         if not args.dry_run:
-            opened.volumes.resize(args.volume, args.size)
+            properties.set_quota(opened, args.volume, args.size)
     data = {
         "name": args.volume,
         "quota_bytes": args.size,
