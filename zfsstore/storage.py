@@ -45,6 +45,7 @@ _CAPABILITIES: Final = {
     "cdmi_read_value_range": "true",
     "cdmi_delete_dataobject": "true",
 }
+_SNAPSHOT_CAPABILITIES: Final = {"cdmi_snapshots": "true", "cdmi_snapshot": "true"}
 
 
 class ZFSStorage(StorageModule):
@@ -184,8 +185,9 @@ class ZFSStorage(StorageModule):
         }
 
     def capabilities(self, context: Context) -> Mapping[str, Any]:
-        """Return what plain files offer: whole and ranged reads, and deletion."""
-        return dict(_CAPABILITIES)
+        """Return what plain files offer, and snapshots where the volumes have them."""
+        has_snapshots = self._volumes.capabilities()["snapshots"]
+        return {**_CAPABILITIES, **(_SNAPSHOT_CAPABILITIES if has_snapshots else {})}
 
     def state_dir(self, context: Context) -> Path:
         """Return the directory for databases of the context's volume, or of its snapshot."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from modules.errors import ConfigurationError, PermissionDenied, StorageError, Unavailable
+from modules.errors import (
+    ConfigurationError,
+    PermissionDenied,
+    StorageError,
+    Unavailable,
+    translated_oserror,
+)
 from modules.state import open_database
+from modules.volumes import CloneOrigin
+from zfsstore import layout
 from zfsstore.zfs.client import ZfsClient
 from zfsstore.zfs.commands import Dataset, format_text_property
+
+_log = logging.getLogger(__name__)
 
 UUID: Final = "zfsstore:uuid"
 NAME: Final = "zfsstore:name"
@@ -21,7 +33,10 @@ TRASHED_AT: Final = "zfsstore:trashed_at"
 SMALLEST_QUOTA_BYTES: Final = 32 * 1024 * 1024
 """Below this, ballast, headroom and directories leave hardly any room for objects."""
 
-PROPERTIES: Final = ("mountpoint", "mounted", "used", "quota", "recordsize", UUID, NAME)
+PROPERTIES: Final = (
+    *("mountpoint", "mounted", "used", "quota", "recordsize", "readonly", "origin"),
+    *("createtxg", "guid", UUID, NAME, TRASHED_NAME),
+)
 FIXED: Final = {"setuid": "off", "exec": "off", "devices": "off", "atime": "off", "xattr": "sa"}
 STATE_RECORDSIZE: Final = "16K"
 OBJECT_RECORDSIZE: Final = str(1024 * 1024)  # as `zfs get -p` prints it
@@ -30,14 +45,30 @@ _INDEX_BYTES: Final = 4 * 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """A dataset that is a volume.
+
+    Attributes:
+        dataset, name: "tank/objects/acme/photos", "acme/photos".
+        path: its mountpoint.
+        is_reachable: its name and its mountpoint are those under which the store looks for it.
+        origin: the snapshot that it is a clone of, its dataset as the volume it is, or was.
+    """
+
     dataset: str
     name: str
     uuid: str
     path: str
     is_mounted: bool
     is_reachable: bool
+    is_read_only: bool
     quota_bytes: int | None
     used_bytes: int | None
+    origin: CloneOrigin | None = None
+
+    @property
+    def own_name(self) -> str:
+        """The name without the tenant's."""
+        return self.name.rpartition("/")[2]
 
 
 def find_root(client: ZfsClient, dataset: str) -> str:
@@ -70,29 +101,29 @@ def creation_properties(uuid: str, name: str, size_bytes: int | None) -> Mapping
     return {"recordsize": STATE_RECORDSIZE, **FIXED, **quota, **own}
 
 
-def require_mounted(dataset: str, path: str) -> None:
+def require_mounted(dataset: str, path: str, *, operation: str = "create volume") -> None:
     """Raise unless *path* is a file system of its own that we may write to."""
     try:
         is_mounted = os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
     except FileNotFoundError:
         is_mounted = False
     if not is_mounted:
-        raise not_mounted(dataset, path)
+        raise not_mounted(dataset, path, operation=operation)
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionDenied(
             f"this process may not write to {path}",
-            operation="create volume",
+            operation=operation,
             subject=dataset,
-            hint=f"as root, run `chown USER {path}`, then create the volume again",
+            hint=f"as root, run `chown USER {path}`, then try again",
         )
 
 
-def not_mounted(dataset: str, path: str) -> Unavailable:
+def not_mounted(dataset: str, path: str, *, operation: str = "create volume") -> Unavailable:
     return Unavailable(
         f"the dataset exists but is not mounted at {path}",
-        operation="create volume",
+        operation=operation,
         subject=dataset,
-        hint="mount it there, then create the volume again",
+        hint="mount it there, then try again",
     )
 
 
@@ -118,7 +149,9 @@ def create_index_file(state: Path) -> None:
         connection.close()
 
 
-def found_volume(present: Dataset, name: str, uuid: str, *, is_reachable: bool) -> Found:
+def found_volume(
+    present: Dataset, name: str, uuid: str, *, is_reachable: bool, origin: CloneOrigin | None
+) -> Found:
     return Found(
         dataset=present.name,
         name=name,
@@ -126,6 +159,37 @@ def found_volume(present: Dataset, name: str, uuid: str, *, is_reachable: bool) 
         path=present.value("mountpoint") or "",
         is_mounted=present.value("mounted") == "yes",
         is_reachable=is_reachable,
+        is_read_only=present.value("readonly") == "on",
         quota_bytes=present.number("quota"),
         used_bytes=present.number("used") or 0,
+        origin=origin,
     )
+
+
+def is_complete(found: Found) -> bool:
+    """Return whether the volume is mounted and has its volume.json."""
+    return found.is_mounted and os.path.exists(f"{found.path}/{layout.VOLUME_FILE}")
+
+
+def settle(found: Found) -> None:
+    """Make volume.json say which volume this is, after a clone, rollback, rename or receive.
+
+    What it says is a hint: the dataset's properties count. So a full volume may keep a stale one,
+    and what cannot be written (a replica, what is not mounted or not complete) is left alone.
+
+    Raises:
+        StorageError: volume.json is damaged, or of a newer release.
+    """
+    if found.is_read_only or not is_complete(found):
+        return
+    with translated_oserror(operation="open volume", subject=found.name):
+        record = layout.read_volume_file(found.path, subject=found.name)
+        settled = replace(record, uuid=found.uuid, name=found.own_name)
+        if settled == record:
+            return
+        try:
+            layout.write_volume_file(found.path, settled)
+        except OSError as error:
+            if error.errno not in (errno.EDQUOT, errno.ENOSPC, errno.EROFS):
+                raise
+            _log.warning("volume.json of %s stays as it is: %s", found.name, error.strerror)
