@@ -10,14 +10,32 @@ A wrapper passes on, truthfully, what it can keep true of its inner module.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from modules.context import Context
 from modules.volumes import VolumeBackend
+
+if TYPE_CHECKING:
+    from modules import StorageModule
+
+
+@runtime_checkable
+class SupportsBinding(Protocol):
+    """A wrapper: a module that must know its inner module before it can say what it offers."""
+
+    def bind(self, get_module: Callable[[str], StorageModule], /) -> None:
+        """Look up the modules that this one stores through; called once, before anything else.
+
+        A host makes a wrapper, and binds it, anew when one of these is replaced. Who is never
+        bound finds them with each call, through the context's getModule.
+
+        Raises:
+            modules.errors.ConfigurationError: there is no such module, or it wraps this one.
+        """
 
 
 @runtime_checkable
@@ -156,6 +174,7 @@ class SupportsPublish(Protocol):
 
 __all__ = [
     "NeedsVolumeIdentity",
+    "SupportsBinding",
     "SupportsCopy",
     "SupportsFence",
     "SupportsPublish",

@@ -14,12 +14,13 @@ import re
 import sys
 import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 from modules import StorageModule
 from modules.errors import ModuleLoadError, StorageError
+from modules.extensions import SupportsBinding
 
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "available": ("context", "module_data"),
@@ -64,6 +65,32 @@ def load_module(
             subject=name,
             field="args",
         ) from error
+
+
+def bind_module(
+    name: str, module: StorageModule, get_module: Callable[[str], StorageModule]
+) -> StorageModule:
+    """Bind a wrapper to the modules it stores through; return *module*, whatever it is.
+
+    Args:
+        name: for errors: how it is called.
+        get_module: returns a configured module, bound itself.
+
+    Raises:
+        ModuleLoadError: they cannot be found, or are not usable.
+    """
+    if isinstance(module, SupportsBinding):
+        try:
+            module.bind(get_module)
+        except StorageError as error:
+            raise ModuleLoadError(
+                str(error), operation="bind", subject=name, field=getattr(error, "field", None)
+            ) from error
+        except Exception as error:  # a vendor's wrapper may raise anything
+            raise ModuleLoadError(
+                f"its bind raised {type(error).__name__}: {error}", operation="bind", subject=name
+            ) from error
+    return module
 
 
 def load_class(name: str, *, python_path: Sequence[str] = ()) -> type[StorageModule]:

@@ -69,11 +69,11 @@ class OptionalRules(SuiteBase):
     @rule("sweep.report", "sweep keeps what is live and reports what is not")
     def test_sweep_report(self) -> None:
         live, lost = self.put("live"), self.put("lost")
-        report = self._sweep_until(lambda found: lost in found.unreferenced, lost)
+        report = self._sweep_until(lambda found: self._names(found, lost), lost)
         self.require(
-            lost in report.unreferenced, f"{lost!r} is not live, but sweep did not report it"
+            self._names(report, lost), f"{lost!r} is not live, but sweep did not report it"
         )
-        self.require(live not in report.unreferenced, f"{live!r} is live, but sweep reported it")
+        self.require(not self._names(report, live), f"{live!r} is live, but sweep reported it")
         self.require(report.scanned >= 2, f"scanned is {report.scanned}, of at least 2 objects")
         self.require(
             report.unreferenced_bytes >= 1024,
@@ -83,7 +83,7 @@ class OptionalRules(SuiteBase):
     @rule("sweep.dry-run", "a dry run, which is the default, changes nothing")
     def test_sweep_dry_run(self) -> None:
         lost = self.put("dry run")
-        report = self._sweep_until(lambda found: lost in found.unreferenced, lost)
+        report = self._sweep_until(lambda found: self._names(found, lost), lost)
         self.require(not report.quarantined, "the report of a dry run says quarantined")
         found = read_exactly(self.get(lost), 2048)
         self.require(found == pattern("dry run", 1024), "a dry run removed an object")
@@ -92,7 +92,7 @@ class OptionalRules(SuiteBase):
     def test_sweep_young(self) -> None:
         young = self.put("young")
         report = self._sweep(self._live(young), older_than=timedelta(hours=24))
-        self.require(young not in report.unreferenced, "an object put just now is reported")
+        self.require(not self._names(report, young), "an object put just now is reported")
         self.require(report.too_young >= 1, f"too_young is {report.too_young}, of one object")
 
     @rule("sweep.missing", "live module_data with nothing behind it is reported as missing")
@@ -109,7 +109,7 @@ class OptionalRules(SuiteBase):
             self._sweeper()
             self.skipTest("the store may hold objects that are not the suite's")
         live, lost = self.put("stays"), self.put("goes")
-        report = self._sweep_until(lambda found: lost in found.unreferenced, lost, dry_run=False)
+        report = self._sweep_until(lambda found: self._names(found, lost), lost, dry_run=False)
         self.require(report.quarantined, "the report does not say quarantined")
         context = self.store.context()
         self.require(not self.store.module.available(context, lost), f"{lost!r} is still available")
@@ -129,6 +129,17 @@ class OptionalRules(SuiteBase):
         if not isinstance(module, SupportsSweep):
             self.skipTest("it offers no sweep")
         return module
+
+    def _names(self, report: SweepReport, module_data: str) -> bool:
+        """Tell whether the report calls an object unreferenced.
+
+        A wrapper may give the inner module's name of it, which its own module_data ends in: it
+        need not know its own of an object that nobody refers to.
+        """
+        if module_data in report.unreferenced:
+            return True
+        ends = (f":{name}" for name in report.unreferenced)
+        return bool(self.store.spec.inner) and any(module_data.endswith(end) for end in ends)
 
     def _live(self, *lost: str) -> list[str]:
         """Return all that was put into the usual volume, but *lost*."""

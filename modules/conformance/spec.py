@@ -8,7 +8,7 @@ from typing import Any
 
 from modules import StorageModule
 from modules.errors import ConfigurationError
-from modules.loader import load_module
+from modules.loader import bind_module, load_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +59,34 @@ class Modules:
     """The modules that a context's ``getModule`` finds: each made once per process."""
 
     def __init__(self, inner: Mapping[str, ModuleSpec]) -> None:
-        self._loaded = {name: spec.load() for name, spec in inner.items()}
+        self._specs = dict(inner)
+        self._loaded: dict[str, StorageModule] = {}
+        self._loading: list[str] = []
+        for name in self._specs:
+            self.get(name)
 
     def get(self, name: str) -> StorageModule:
         """Return the module configured as *name*, as a host does."""
-        try:
+        if name in self._loaded:
             return self._loaded[name]
-        except KeyError:
+        if name not in self._specs:
             raise ConfigurationError(
-                f"the known modules are {', '.join(sorted(self._loaded)) or 'none'}",
+                f"the known modules are {', '.join(sorted(self._specs)) or 'none'}",
                 operation="find module",
                 subject=name,
-            ) from None
+            )
+        if name in self._loading:
+            raise ConfigurationError("it wraps itself", operation="find module", subject=name)
+        self._loading.append(name)
+        try:
+            self._loaded[name] = self.make(self._specs[name])
+        finally:
+            self._loading.remove(name)
+        return self._loaded[name]
+
+    def make(self, spec: ModuleSpec) -> StorageModule:
+        """Return a new instance that is bound to these modules, as a host makes one."""
+        return bind_module(spec.name, spec.load(), self.get)
 
     def context(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         """Return a context that reaches these modules."""

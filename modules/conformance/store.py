@@ -40,7 +40,7 @@ class Store:
         self.directory = directory
         self._list_files = list_files
         self.modules = Modules(spec.inner)
-        self.module = spec.load()
+        self.module = self.modules.make(spec)
         self.objects: dict[str, set[str]] = {}
         self._lock = threading.Lock()
         self.tenant = f"conformance-{secrets.token_hex(6)}"

@@ -105,7 +105,7 @@ class VolumeRules(SuiteBase):
     def test_volumes_durable_uuid(self) -> None:
         self._volumes()
         made = self.store.make_volume(f"{self.store.tenant}/durable")
-        other: Any = self.store.spec.load()
+        other: Any = self.store.modules.make(self.store.spec)
         found = other.volumes.get_volume(made["uuid"])
         self.require(
             found is not None and found["name"] == made["name"],

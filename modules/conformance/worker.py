@@ -87,8 +87,9 @@ class _Server:
     """The other end: an instance of the module and what can be asked of it."""
 
     def __init__(self, spec: ModuleSpec, extra_context: Mapping[str, Any]) -> None:
-        self._context = Modules(spec.inner).context(extra_context)
-        self._module: StorageModule = spec.load()
+        modules = Modules(spec.inner)
+        self._context = modules.context(extra_context)
+        self._module: StorageModule = modules.make(spec)
 
     def answer(self, request: Mapping[str, Any]) -> Any:
         """Do what *request* asks and return the result, a JSON value."""

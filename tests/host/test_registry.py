@@ -101,6 +101,34 @@ def test_a_wrapper_reaches_its_inner_module(catalog: Catalog, tmp_path: Path) ->
     assert context["tenant"] == "acme"
 
 
+def test_a_wrapper_is_replaced_with_its_inner_module(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.set_module(simple(tmp_path / "one"))
+    for name, inner in (("wrapper", "m"), ("outer", "wrapper")):
+        catalog.set_module(
+            VendorModule(name, "tests.wrappers.plain.PlainWrapper", "", {"inner": inner}, ())
+        )
+    registry = ModuleRegistry(catalog)
+    before = registry.get("outer")
+    made = before.put({}, io.BytesIO(b"x"))
+    assert before is registry.get("outer")
+    catalog.set_module(simple(tmp_path / "two"))
+    registry.follow()
+    assert not registry.get("outer").available({}, made)
+    assert before.available({}, made), "requests under way keep the instance they have"
+
+
+def test_modules_that_wrap_each_other_are_refused(catalog: Catalog) -> None:
+    for name, inner in (("a", "b"), ("b", "a"), ("c", "absent")):
+        catalog.set_module(
+            VendorModule(name, "tests.wrappers.plain.PlainWrapper", "", {"inner": inner}, ())
+        )
+    registry = ModuleRegistry(catalog)
+    with pytest.raises(ModuleLoadError, match="a -> b -> a"):
+        registry.get("a")
+    with pytest.raises(ModuleLoadError, match="there is no vendor module of this name"):
+        registry.get("c")
+
+
 def test_changed_code(catalog: Catalog, tmp_path: Path) -> None:
     """Two registries stand for two processes; Python's own import cache is shared here."""
     folder = tmp_path / "python"

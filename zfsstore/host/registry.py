@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from modules import StorageModule
 from modules.errors import ConfigurationError, ModuleLoadError, StorageError, Unavailable
-from modules.loader import load_module
-from zfsstore.host.catalog import Catalog, VendorModule
+from modules.loader import bind_module, load_module
+from zfsstore.host.catalog import Catalog, VendorModule, inner_names
 from zfsstore.host.code import code_digests
 from zfsstore.host.errors import CodeChanged
 from zfsstore.host.redaction import scrub
@@ -41,8 +41,9 @@ class ModuleRegistry:
 
     Each request starts with ``follow``, one small read, so a change made by any process is seen
     by all with their next request; what else runs sees it within a second. The instance that a
-    change replaces stays alive for the requests that use it. A module that cannot be loaded
-    raises on ``get`` and harms no other.
+    change replaces stays alive for the requests that use it. A wrapper is bound to its inner
+    module, and is replaced with it. A module that cannot be loaded raises on ``get`` and harms
+    no other but the wrappers around it.
 
     Open it after a fork. Safe for many threads.
 
@@ -63,6 +64,7 @@ class ModuleRegistry:
         self._imported: dict[str, str] = {}  # python-path entry -> digest of its code
         self._configured: Mapping[str, VendorModule] = MappingProxyType({})
         self._loaded: dict[str, _Loaded] = {}
+        self._loading: list[str] = []  # those below are inner modules of those above
         self._revision = -1
         self._followed_at = -math.inf
 
@@ -132,9 +134,19 @@ class ModuleRegistry:
         """Forget the instances of what is gone or different; the next ``get`` makes them anew."""
         revision = self._catalog.revision()  # first: a change in between is seen next time
         configured = {module.name: module for module in self._catalog.list_modules()}
-        for name, loaded in list(self._loaded.items()):
-            if name not in configured or not _is_same(loaded.configured, configured[name]):
+        stale = {
+            name
+            for name, loaded in self._loaded.items()
+            if name not in configured or not _is_same(loaded.configured, configured[name])
+        }
+        while stale:  # and the wrappers around them, which are bound to the old instances
+            for name in stale:
                 del self._loaded[name]
+            stale = {
+                name
+                for name, loaded in self._loaded.items()
+                if not stale.isdisjoint(inner_names(loaded.configured.args))
+            }
         self._configured = MappingProxyType(configured)
         self._revision = revision
 
@@ -153,7 +165,19 @@ class ModuleRegistry:
             is_recent = time.monotonic() - present.at <= RETRY_S
             if is_recent or not isinstance(present.outcome, StorageError):
                 return present
-        loaded = self._loaded[name] = _Loaded(configured, self._load(configured))
+        if name in self._loading:
+            raise ConfigurationError(
+                f"it wraps itself: {' -> '.join([*self._loading, name])}",
+                operation="find module",
+                subject=name,
+                hint="name another module in `inner`",
+                field="inner",
+            )
+        self._loading.append(name)
+        try:
+            loaded = self._loaded[name] = _Loaded(configured, self._load(configured))
+        finally:
+            self._loading.pop()
         return loaded
 
     def _load(self, configured: VendorModule) -> StorageModule | StorageError:
@@ -179,7 +203,8 @@ class ModuleRegistry:
 
     def _instantiate(self, module: VendorModule) -> StorageModule:
         path = (*module.python_path, *self._python_path)
-        return load_module(module.module, module.args, python_path=path)
+        made = load_module(module.module, module.args, python_path=path)
+        return bind_module(module.module, made, self.get)
 
     def _accept_code(self, module: VendorModule) -> dict[str, str]:
         """Return the digest of each entry, proven to be the code this process runs or may run.
