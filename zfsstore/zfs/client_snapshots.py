@@ -174,7 +174,7 @@ class SnapshotCalls(CommandClient):
             SnapshotNotFound: one does not exist.
         """
         _check_all(snapshots)
-        _check_tag(tag)
+        check_tag(tag)
         if snapshots:
             argv = argvs.hold_argv(tag, snapshots, recursive=recursive)
             self._run(argv, "hold snapshot", several(snapshots))
@@ -186,7 +186,7 @@ class SnapshotCalls(CommandClient):
             NotFound: one does not exist or has no such tag.
         """
         _check_all(snapshots)
-        _check_tag(tag)
+        check_tag(tag)
         if snapshots:
             argv = argvs.release_argv(tag, snapshots, recursive=recursive)
             self._run(argv, "release snapshot", several(snapshots))
@@ -237,7 +237,7 @@ def _check_all(snapshots: Sequence[str]) -> None:
         check_snapshot_name(snapshot)
 
 
-def _check_tag(tag: str) -> None:
+def check_tag(tag: str) -> None:
     """Make sure that *tag* can be one: no option, no "." before it, one line.
 
     Source: OpenZFS, cmd/zfs/zfs_main.c (zfs_do_hold_rele_impl); MAXNAMELEN.
