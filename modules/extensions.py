@@ -10,7 +10,7 @@ A wrapper passes on, truthfully, what it can keep true of its inner module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -164,16 +164,70 @@ class SupportsCopy(Protocol):
         """Store one object made of *parts* in order; return its module_data."""
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """*length* bytes from *offset* of the object called *module_data*."""
+
+    module_data: str
+    offset: int
+    length: int
+
+
 @runtime_checkable
 class SupportsPublish(Protocol):
-    """A leaf module that can show objects as read-only files under their natural names."""
+    """A leaf module that can show a bucket's objects as read-only files under natural names.
+
+    The files are a view that can be made again at any time: whoever publishes does so after the
+    fact, in any order, and twice when in doubt. Two keys never share a file.
+    """
 
     def publish(self, context: Context, key: str, module_data: str | None) -> None:
-        """Show the object as ``files/<key>``, or take that name away for None."""
+        """Show the object as ``files/<key>``, or take that name away for None.
+
+        A key that ends in a slash shows a directory for ``""`` (a container holds no data). For
+        None its file goes, and its directory when nothing lies in it.
+
+        Raises:
+            modules.errors.ObjectNotFound: there is no such object; what was shown stays.
+            modules.errors.NotSupported: not this volume, or not on this file system.
+        """
+
+    def publish_pieces(self, context: Context, key: str, pieces: Sequence[Piece]) -> None:
+        """Show an object that is made of pieces, joined, as ``files/<key>``."""
+
+    def sync_published(self, context: Context, keys: Iterable[str]) -> None:
+        """Make durable what was published under these keys."""
+
+    def unpublish(self, context: Context) -> None:
+        """Take all names away, also those that were published by mistake."""
+
+
+@runtime_checkable
+class SupportsAdopt(Protocol):
+    """A module that takes a file of its own machine in without its bytes passing the host."""
+
+    def adopt(self, context: Context, fd: int, *, link: bool = False) -> str:
+        """Store the content of a regular file that is open for reading; return its module_data.
+
+        Durable on return, as a put; shares the file's blocks where the file system can, and has
+        its modification time. Sweeps must not run until the host has recorded it, because that
+        time may be long ago.
+
+        Args:
+            link: give the file itself another name, and take everybody's permission to write
+                to it away. Whoever writes to it all the same changes the object.
+
+        Raises:
+            modules.errors.Conflict: the file changed meanwhile.
+            modules.errors.NotSupported: no link can be made to it from here.
+            modules.errors.QuotaExceeded, modules.errors.NoSpace
+        """
 
 
 __all__ = [
     "NeedsVolumeIdentity",
+    "Piece",
+    "SupportsAdopt",
     "SupportsBinding",
     "SupportsCopy",
     "SupportsFence",

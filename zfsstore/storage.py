@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,15 +21,17 @@ from modules.errors import (
     from_oserror,
     translated_oserror,
 )
-from modules.extensions import SweepReport, VolumeIdentity
+from modules.extensions import Piece, SweepReport, VolumeIdentity
 from modules.state import create_ballast, release_ballast
 from modules.streams import SupportsRead
 from modules.volumes import VolumeBackend
 from zfsstore import layout, objectfile
+from zfsstore.adopting import Adopter
 from zfsstore.copying import Copier
 from zfsstore.objectfile import ObjectFile
 from zfsstore.opening import check_arguments, create_root_volume
 from zfsstore.places import Place, Places
+from zfsstore.published import PublishedViews
 from zfsstore.room import HEADROOM_BYTES, Intake, Room, capacity
 from zfsstore.sweep import sweep_volume
 from zfsstore.volumes.datasets import find_root
@@ -90,6 +92,8 @@ class ZFSStorage(StorageModule):
         self._copier = Copier(
             *(self._places, self._room, instance, self._path, self._checked, self._create_file)
         )
+        self._adopter = Adopter(self._room, instance, self._checked, self._create_file)
+        self._views = PublishedViews(self._places, self._room, self._path)
 
     @property
     def volumes(self) -> VolumeBackend:
@@ -146,6 +150,26 @@ class ZFSStorage(StorageModule):
         """Store one object made of *parts* in order, sharing their blocks where possible."""
         place = self._places.find(context)
         return self._copier.join(place, place, list(parts))
+
+    def adopt(self, context: Context, fd: int, *, link: bool = False) -> str:
+        """Store a file of this machine, sharing its blocks where possible, or itself; durable."""
+        return self._adopter.adopt(self._places.find(context), fd, link=link)
+
+    def publish(self, context: Context, key: str, module_data: str | None) -> None:
+        """Show an object as a file of the bucket's view, or take it away; see published."""
+        self._views.publish(context, key, module_data)
+
+    def publish_pieces(self, context: Context, key: str, pieces: Sequence[Piece]) -> None:
+        """Show an object that is made of pieces as one file."""
+        self._views.publish_pieces(context, key, pieces)
+
+    def sync_published(self, context: Context, keys: Iterable[str]) -> None:
+        """Make durable what was shown or taken away under these keys."""
+        self._views.sync_published(context, keys)
+
+    def unpublish(self, context: Context) -> None:
+        """Remove the bucket's view."""
+        self._views.unpublish(context)
 
     def delete(self, context: Context, module_data: str) -> None:
         """Remove the object's file. Works in a full volume."""
