@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from modules import StorageModule
 from modules.errors import NotSupported, SnapshotNotFound, VolumeExists, VolumeNotFound
 from modules.extensions import SupportsVolumes
+from modules.volume_properties import EncryptionBackend, EncryptionKey, PropertyBackend
 from modules.volumes import (
     CloneBackend,
     OperatorBackend,
@@ -83,19 +86,85 @@ def find_snapshot(backend: SnapshotBackend, volume: Volume, name: str, operation
     raise no_such_snapshot(volume["name"], name, operation)
 
 
-def ensure_volume(volumes: VolumeBackend, tenant: Tenant) -> None:
-    """Create the tenant's volume, or complete it; take over one that is there already."""
+def property_backend(backend: VolumeBackend) -> PropertyBackend:
+    """Return the backend, whose volumes have properties.
+
+    Raises:
+        NotSupported: they have none.
+    """
+    if not isinstance(backend, PropertyBackend):
+        raise _cannot("properties", "these volumes have no properties")
+    return backend
+
+
+def encryption_backend(backend: VolumeBackend) -> EncryptionBackend:
+    """Return the backend, whose tenants can be locked.
+
+    Raises:
+        NotSupported: they cannot.
+    """
+    if not isinstance(backend, EncryptionBackend):
+        raise _cannot("encryption", "these volumes cannot be encrypted")
+    return backend
+
+
+def create_volume(
+    volumes: VolumeBackend,
+    name: str,
+    quota_bytes: int | None,
+    properties: Mapping[str, str] | None = None,
+    encryption: EncryptionKey | None = None,
+) -> Volume:
+    """Create a volume, also on a backend that knows neither properties nor encryption.
+
+    Raises:
+        NotSupported: one of them was asked for.
+    """
+    if not properties and encryption is None:
+        return volumes.create_volume(name, quota_bytes)
+    return property_backend(volumes).create_volume(
+        name, quota_bytes, properties=properties, encryption=encryption
+    )
+
+
+def ensure_volume(
+    volumes: VolumeBackend,
+    tenant: Tenant,
+    properties: Mapping[str, str] | None = None,
+    encryption: EncryptionKey | None = None,
+    *,
+    is_limit_certain: bool = False,
+) -> None:
+    """Create the tenant's volume, or complete it; take over one that is there already.
+
+    Args:
+        properties: given to a volume that is there, too.
+        encryption: of a new volume; one that is there stays as it is, and that is an error.
+        is_limit_certain: a tenant without a quota takes the volume's away.
+    """
     volume = find_volume(volumes, tenant.name)
     if volume is None or volume["state"] == "restricted":
         try:
-            volumes.create_volume(tenant.name, tenant.quota_bytes)
+            create_volume(volumes, tenant.name, tenant.quota_bytes, properties, encryption)
             return
         except VolumeExists:  # another process was faster
             volume = find_volume(volumes, tenant.name)
     if volume is None:
         raise VolumeNotFound("it vanished again", operation="create volume", subject=tenant.name)
-    if tenant.quota_bytes is not None and volume.get("size_bytes") != tenant.quota_bytes:
+    if encryption is not None:
+        raise VolumeExists(
+            "it exists, and cannot be encrypted any more",
+            operation="create volume",
+            subject=tenant.name,
+            hint="choose another name, or delete the volume first",
+        )
+    if properties:
+        property_backend(volumes).set_properties(volume["uuid"], properties)
+    size_bytes = volume.get("size_bytes")
+    if tenant.quota_bytes is not None and size_bytes != tenant.quota_bytes:
         volumes.patch_volume(volume["uuid"], size_bytes=tenant.quota_bytes)
+    elif tenant.quota_bytes is None and size_bytes is not None and is_limit_certain:
+        property_backend(volumes).set_properties(volume["uuid"], {"quota": "none"})
 
 
 def no_such_volume(name: str, operation: str) -> VolumeNotFound:

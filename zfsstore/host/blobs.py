@@ -8,13 +8,16 @@ from typing import Any
 
 from modules import StorageModule
 from modules.errors import (
+    Busy,
     IntegrityError,
     StorageError,
     SubstrateError,
     TruncatedStream,
 )
+from modules.fences import Hold
 from modules.streams import ReadStream, SupportsRead
 from zfsstore.host.composed import ComposedStream
+from zfsstore.host.inflight import InFlight
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Blob, PendingDelete, Version
 
@@ -26,23 +29,37 @@ MakeContext = Callable[..., dict[str, Any]]
 
 
 class _CountedStream:
-    """A put's source: counts what the module reads, and keeps the error a read raised."""
+    """A put's source: counts what the module reads, and keeps the error a read raised.
 
-    __slots__ = ("_stream", "error", "size_bytes")
+    It ends with Busy as soon as somebody waits to be alone in the volume.
+    """
 
-    def __init__(self, stream: SupportsRead) -> None:
+    __slots__ = ("_hold", "_stream", "error", "size_bytes")
+
+    def __init__(self, stream: SupportsRead, hold: Hold | None) -> None:
         self._stream = stream
+        self._hold = hold
         self.size_bytes = 0
         self.error: BaseException | None = None
 
     def read(self, size: int = -1, /) -> bytes:
         try:
-            block = self._stream.read(size)
+            if self._hold is not None:
+                self._hold.check()
+            block = self._read(size)
         except BaseException as error:
             self.error = error
             raise
         self.size_bytes += len(block)
         return block
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except Exception:
+            if self._hold is not None:
+                self._hold.check()  # then that is why it was interrupted
+            raise
 
 
 class Blobs:
@@ -56,24 +73,35 @@ class Blobs:
     def __init__(self, modules: Modules, context: MakeContext) -> None:
         self._modules = modules
         self._context = context
+        self.in_flight = InFlight()
 
     def put(
-        self, module_name: str, path: str, stream: SupportsRead, content_length: int | None
+        self,
+        module_name: str,
+        path: str,
+        stream: SupportsRead,
+        content_length: int | None,
+        *,
+        hold: Hold | None = None,
     ) -> Blob:
         """Store all of *stream*; the blob is durable, and known to nobody but the caller.
 
         Args:
             path: "acme/photos", the context's tenant.
+            hold: of the volume's fence.
 
         Raises:
+            Busy: somebody waits to be alone in the volume; nothing was stored.
             TruncatedStream: *stream* did not hold *content_length* bytes.
             SubstrateError: the module raised what no module may, or returned no module_data.
         """
         module = self._modules(module_name)
         extra = {} if content_length is None else {"content_length": content_length}
-        counted = _CountedStream(stream)
+        counted = _CountedStream(stream, hold)
         try:
-            module_data = module.put(self._context(tenant=path, **extra), counted)
+            context = call_context(module, self._context, path, **extra)
+            with self.in_flight.uploading(hold, stream):
+                module_data = module.put(context, counted)
         except Exception as error:
             if counted.error is not None:  # which the module may have taken for one of its own
                 raise counted.error from None
@@ -89,16 +117,19 @@ class Blobs:
             raise
         return blob
 
-    def open(self, path: str, version: Version) -> ReadStream:
+    def open(self, path: str, version: Version, *, snapshot: str | None = None) -> ReadStream:
         """Return a stream of the version's value; the caller closes it.
+
+        Args:
+            snapshot: as of which the version was found.
 
         Raises:
             ObjectNotFound: its module has deleted it: look up the key once more.
         """
         extents = version.extents
         if len(extents) == 1 and extents[0].length == extents[0].blob.size_bytes:
-            return self._open_blob(path, extents[0].blob)
-        return ComposedStream(extents, lambda blob: self._open_blob(path, blob))
+            return self._open_blob(path, extents[0].blob, snapshot)
+        return ComposedStream(extents, lambda blob: self._open_blob(path, blob, snapshot))
 
     def delete(
         self, path: str, index: Index, released: Iterable[PendingDelete], *, wait: bool = False
@@ -114,6 +145,8 @@ class Blobs:
         for pending in released:
             try:
                 self._delete(path, pending.module, pending.module_data)
+            except Busy:  # so are all the others: the volume is closed off
+                break
             except StorageError as error:
                 _log.warning("%s: an object stays pending: %s", path, error)
             else:
@@ -131,18 +164,35 @@ class Blobs:
         except StorageError as error:
             _log.warning("%s: an unreferenced object is left for a sweep: %s", path, error)
 
-    def _open_blob(self, path: str, blob: Blob) -> ReadStream:
+    def _open_blob(self, path: str, blob: Blob, snapshot: str | None) -> ReadStream:
         module = self._modules(blob.module)
-        return module.get_read_stream(self._context(tenant=path), blob.module_data)
+        extra = {} if snapshot is None else {"snapshot": snapshot}
+        context = call_context(module, self._context, path, **extra)
+        return module.get_read_stream(context, blob.module_data)
 
     def _delete(self, path: str, module_name: str, module_data: str) -> None:
         module = self._modules(module_name)
         try:
-            module.delete(self._context(tenant=path), module_data)
+            module.delete(call_context(module, self._context, path), module_data)
         except StorageError:
             raise
         except Exception as error:
             raise _misbehaved(module_name, "delete", error) from error
+
+
+def call_context(
+    module: StorageModule, make: MakeContext, path: str, **extra: Any
+) -> dict[str, Any]:
+    """Return the context of a call about a bucket, with its identity where the module needs it.
+
+    A module that does not say ``needs_volume_identity`` (modules.extensions) costs nothing more.
+    """
+    context = make(tenant=path, **extra)
+    if getattr(module, "needs_volume_identity", False):
+        needing: Any = module
+        identity = needing.identity(context)
+        context |= {"volume_id": identity.volume_id, "key_domain": identity.key_domain}
+    return context
 
 
 def missing_data(path: str, key: str) -> IntegrityError:

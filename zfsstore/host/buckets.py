@@ -1,36 +1,40 @@
-"""Buckets: volumes of a module that has volumes, else rows in the shared database."""
+"""Buckets: volumes of a module that has volumes, else rows in the shared database.
+
+A bucket is deleted in two steps: its index says so for good, then its volume goes. From the
+first one on it is gone for clients, whatever becomes of the second: who deletes it again, or
+creates one of its name, carries that out. (Were it opened again after a failure, another who
+deletes it at the same time could take away what was put into it meanwhile.)
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
-from modules import StorageModule
-from modules.errors import Busy, Unavailable, VolumeExists, VolumeNotFound
+from modules.errors import Busy, NotSupported, Unavailable, VolumeExists, VolumeNotFound
 from modules.extensions import SupportsStateDir, SupportsVolumes
-from modules.volumes import VolumeBackend
-from zfsstore.host.backends import find_volume
+from modules.volumes import Volume, VolumeBackend
+from zfsstore.host.backends import create_volume, find_volume
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.namespace import bucket_changes
-from zfsstore.host.namespace.index import Index, parse_bucket
+from zfsstore.host.namespace.index import parse_bucket
 from zfsstore.host.namespace.indexes import Indexes
 from zfsstore.host.namespace.names import check_bucket, check_tenant
-from zfsstore.host.namespace.records import BucketInfo
-from zfsstore.host.namespace.store import Store
+from zfsstore.host.opening import (
+    BucketOpener,
+    OpenBucket,
+    VolumeModule,
+    bucket_path,
+    find_row,
+    no_such_bucket,
+)
 
-_SHARED: int = 0
+_SHARED: Final = 0
 """No bucket has this id; requests that create one are queued under it."""
-
-_OTHER_WORKERS_S: Final = 10.0
-"""Other workers close an idle index within seconds (upkeep); until then ZFS says busy."""
-
-_RETRY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,74 +61,65 @@ class BucketPage:
     next_after: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenBucket:
-    """A bucket in use: its index, and where its objects go.
-
-    Attributes:
-        path: "acme/photos", the context's tenant.
-        module_name: new objects go there.
-    """
-
-    path: str
-    module_name: str
-    module: StorageModule
-    index: Index
-
-
-@runtime_checkable
-class _VolumeModule(SupportsVolumes, SupportsStateDir, Protocol):
-    """A module that keeps a bucket's objects and its index in one volume."""
-
-
 class Buckets:
-    """Creates, finds and deletes buckets, and opens their indexes.
+    """Creates, finds and deletes buckets.
 
     Args:
         modules, context: as for Blobs.
         indexes: stays open as long as this is used.
+        opener: opens buckets, with the same modules and indexes.
     """
 
     def __init__(
-        self, modules: Modules, context: MakeContext, indexes: Indexes, blobs: Blobs
+        self,
+        modules: Modules,
+        context: MakeContext,
+        indexes: Indexes,
+        blobs: Blobs,
+        opener: BucketOpener,
     ) -> None:
         self._modules = modules
         self._context = context
         self._indexes = indexes
         self._blobs = blobs
-        self._found: dict[str, tuple[StorageModule, _VolumeModule | None]] = {}
+        self._opener = opener
 
-    def create(self, tenant: Tenant, name: str, quota_bytes: int | None) -> Bucket:
+    def create(
+        self,
+        tenant: Tenant,
+        name: str,
+        quota_bytes: int | None,
+        properties: Mapping[str, str] | None = None,
+    ) -> Bucket:
         """Create a bucket, durable when this returns.
+
+        Args:
+            properties: of its volume (modules.volume_properties).
 
         Raises:
             VolumeExists, InvalidName
             VolumeNotFound: the tenant's own volume is not there.
+            NotSupported: the tenant's module has no such volumes.
         """
-        path = _path(tenant, check_bucket(name))
+        path = bucket_path(tenant, check_bucket(name))
         module = self._modules(tenant.policy)
         uuid = None
         if isinstance(module, SupportsVolumes):
-            if isinstance(module, _VolumeModule):
-                self._finish_delete(tenant, name, module.volumes)
-            uuid = module.volumes.create_volume(path, quota_bytes)["uuid"]
-        if not isinstance(module, _VolumeModule):
+            if isinstance(module, VolumeModule):
+                self._finish_delete(tenant, name)
+            uuid = create_volume(module.volumes, path, quota_bytes, properties)["uuid"]
+        elif properties:
+            raise NotSupported(
+                f"the module {tenant.policy!r} keeps no volumes",
+                capability="properties",
+                operation="create bucket",
+                subject=path,
+            )
+        if not isinstance(module, VolumeModule):
             self._insert(tenant, name, quota_bytes)
-        with self.open(tenant, name) as opened:
+        with self._opener.open(tenant, name) as opened:
             created_at = opened.index.info().created_at
         return Bucket(name, uuid, quota_bytes, created_at)
-
-    def get(self, tenant: Tenant, name: str) -> Bucket:
-        """Return a bucket, from its index alone: without uuid and, for a volume, its quota.
-
-        Raises:
-            VolumeNotFound: there is none, or it is being deleted.
-        """
-        with self.open(tenant, name) as opened:
-            info = opened.index.info()
-        if info.is_deleting:
-            raise _not_found(_path(tenant, name))
-        return Bucket(name, None, info.quota_bytes, info.created_at)
 
     def list_buckets(self, tenant: Tenant, after: str | None, limit: int) -> BucketPage:
         """Return a page of the tenant's buckets; for volumes, one walk or command for all."""
@@ -145,63 +140,41 @@ class Buckets:
         Raises:
             VolumeNotFound: there is none.
             HasDependents: it holds keys or old versions.
+            Busy: its volume was not let go in time; for clients the bucket is gone. Call it again.
         """
-        with self.open(tenant, name) as opened:
+        with self._opener.open(tenant, name) as opened:
+            volume = _volume_of(opened)
             opened.index.begin_delete()
-            module, path = opened.module, opened.path
-        try:
-            if not isinstance(module, _VolumeModule):
-                self._finish_pending(tenant, name)
-            if isinstance(module, SupportsVolumes):
-                self._delete_volume(path, module)
-            if not isinstance(module, _VolumeModule):
-                self._delete_row(tenant, name)
-        except BaseException:
-            with self.open(tenant, name) as opened:
-                opened.index.abort_delete()
-            raise
+        self._remove(tenant, name, opened, volume)
 
-    @contextmanager
-    def open(self, tenant: Tenant, name: str) -> Iterator[OpenBucket]:
-        """Give a bucket's index and module for as long as the block runs.
+    def _remove(self, tenant: Tenant, name: str, opened: OpenBucket, volume: Volume | None) -> None:
+        """Carry out a deletion that has begun.
 
-        Raises:
-            VolumeNotFound: there is no such bucket.
+        Args:
+            volume: as it was found when the bucket was held: another may have its name by now.
         """
-        path = _path(tenant, name)
-        module, volume_module = self._find_module(tenant.policy)
-        if volume_module is not None:
-            state_dir: Path = volume_module.state_dir(self._context(tenant=path))
-            with self._indexes.lease(state_dir, path) as index:
-                yield OpenBucket(path, tenant.policy, module, index)
-            return
-        with self._indexes.lease_shared() as store:
-            info = self._find(store, tenant, name)
-            if info is None:
-                raise _not_found(path)
-            yield OpenBucket(path, tenant.policy, module, Index(store, info.id))
+        module = opened.module
+        if not isinstance(module, VolumeModule):
+            self._finish_pending(tenant, name)
+        if isinstance(module, SupportsVolumes):
+            if volume is None:
+                raise no_such_bucket(opened.path)
+            self._close_index(opened)
+            module.volumes.delete_volume(volume["uuid"])
+        if not isinstance(module, VolumeModule):
+            opened.index.delete_row()
 
-    def _find_module(self, name: str) -> tuple[StorageModule, _VolumeModule | None]:
-        """Return a module, and once more if it has volumes; asking a Protocol is slow."""
-        module = self._modules(name)
-        found = self._found.get(name)
-        if found is None or found[0] is not module:
-            found = (module, module if isinstance(module, _VolumeModule) else None)
-            self._found[name] = found
-        return found
-
-    def _find(self, store: Store, tenant: Tenant, name: str) -> BucketInfo | None:
-        parameters = {"tenant": tenant.name.encode(), "name": name.encode()}
-        with store.readers.borrow() as connection:
-            row = connection.execute(store.sql.find_bucket, parameters).fetchone()
-        return None if row is None else parse_bucket(row)
+    def _close_index(self, opened: OpenBucket) -> None:
+        """Close it here, at once; other processes do within a moment of being asked to."""
+        if isinstance(opened.module, SupportsStateDir):
+            self._indexes.close_volume(opened.module.state_dir(self._context(tenant=opened.path)))
 
     def _insert(self, tenant: Tenant, name: str, quota_bytes: int | None) -> None:
         values = bucket_changes.new_bucket(
             tenant=tenant.name, name=name, module=tenant.policy, quota_bytes=quota_bytes
         )
         with self._indexes.lease_shared() as store:
-            found = self._find(store, tenant, name)
+            found = find_row(store, tenant, name)
             if found is not None and found.is_deleting:  # a crash came between the two steps
                 store.writer.run(found.id, bucket_changes.delete_bucket)
             store.writer.run(_SHARED, lambda tx: bucket_changes.create_bucket(tx, values))
@@ -223,7 +196,7 @@ class Buckets:
         Raises:
             Busy: a module cannot delete just now.
         """
-        with self.open(tenant, name) as opened:
+        with self._opener.open(tenant, name) as opened:
             pending = list(opened.index.pending())
             if self._blobs.delete(opened.path, opened.index, pending, wait=True) < len(pending):
                 raise Busy(
@@ -233,39 +206,26 @@ class Buckets:
                     hint="try again when the storage module works",
                 )
 
-    def _delete_row(self, tenant: Tenant, name: str) -> None:
-        with self._indexes.lease_shared() as store:
-            info = self._find(store, tenant, name)
-            if info is not None:
-                store.writer.run(info.id, bucket_changes.delete_bucket)
+    def _finish_delete(self, tenant: Tenant, name: str) -> None:
+        """Remove the volume of a bucket whose deletion was begun and not carried out.
 
-    def _delete_volume(self, path: str, module: SupportsVolumes) -> None:
-        if isinstance(module, _VolumeModule):
-            self._indexes.close_volume(module.state_dir(self._context(tenant=path)))
-        volume = find_volume(module.volumes, path)
-        if volume is None:
-            raise _not_found(path)
-        deadline = time.monotonic() + _OTHER_WORKERS_S
-        while True:
-            try:
-                module.volumes.delete_volume(volume["uuid"])
-                return
-            except Busy:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_RETRY_S)
-
-    def _finish_delete(self, tenant: Tenant, name: str, volumes: VolumeBackend) -> None:
-        """Remove a volume that a crash left while its bucket was being deleted."""
+        Raises:
+            VolumeExists: there is a bucket of this name.
+        """
         try:
-            with self.open(tenant, name) as opened:
+            with self._opener.open(tenant, name) as opened:
                 if not opened.index.info().is_deleting:
                     raise VolumeExists("it exists", operation="create bucket", subject=opened.path)
-                module, path = opened.module, opened.path
+                volume = _volume_of(opened)
         except (VolumeNotFound, Unavailable):  # none, or what create_volume has to complete
             return
-        if isinstance(module, SupportsVolumes):
-            self._delete_volume(path, module)
+        with suppress(VolumeNotFound):  # another was faster
+            self._remove(tenant, name, opened, volume)
+
+
+def _volume_of(opened: OpenBucket) -> Volume | None:
+    module = opened.module
+    return find_volume(module.volumes, opened.path) if isinstance(module, SupportsVolumes) else None
 
 
 def _volume_buckets(tenant: Tenant, volumes: VolumeBackend) -> list[Bucket]:
@@ -279,14 +239,4 @@ def _volume_buckets(tenant: Tenant, volumes: VolumeBackend) -> list[Bucket]:
     return sorted(
         (bucket for bucket in found if "/" not in bucket.name),
         key=lambda bucket: bucket.name.encode(),
-    )
-
-
-def _path(tenant: Tenant, bucket: str) -> str:
-    return f"{check_tenant(tenant.name)}/{check_bucket(bucket)}"
-
-
-def _not_found(path: str) -> VolumeNotFound:
-    return VolumeNotFound(
-        "there is none", operation="open bucket", subject=path, hint="create it first"
     )

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from modules.errors import InvalidArgument, InvalidName, ObjectNotFound
+from modules.errors import InvalidArgument, InvalidName
 from modules.extensions import SweepReport
-from modules.streams import ReadStream, SupportsRead
-from zfsstore.host.blobs import Blobs, MakeContext, Modules, missing_data
-from zfsstore.host.buckets import Bucket, BucketPage, Buckets, OpenBucket
+from modules.streams import SupportsRead
+from zfsstore.host.blobs import Blobs, MakeContext, Modules
+from zfsstore.host.buckets import Bucket, BucketPage, Buckets
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace.indexes import Indexes
@@ -30,15 +30,15 @@ from zfsstore.host.namespace.records import (
     Draft,
     Extent,
     Kind,
-    Page,
     PutOutcome,
     Version,
 )
+from zfsstore.host.opening import BucketOpener, OpenBucket
+from zfsstore.host.reading import ObjectReader
 from zfsstore.host.sweeping import sweep_bucket
 from zfsstore.host.upkeep import Upkeep
 
 MAX_METADATA_BYTES: Final = 64 * 1024
-_READ_ATTEMPTS: Final = 8
 _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -50,25 +50,30 @@ class PutResult:
     created: bool
 
 
-class ObjectService:
+class ObjectService(ObjectReader):
     """Buckets and objects of tenants. Safe for many threads; open one in each process.
 
     Args:
         modules: gives the instance of a configured module by name.
         context: makes the context of a call to a module from its keyword arguments.
         database_url: SQL database for the names of modules that have no volumes of their own.
+        cache_dir: for what has to be copied out of snapshots to be read; created when needed.
 
     Raises:
         ConfigurationError: database_url names no database that can be used.
     """
 
-    def __init__(self, *, modules: Modules, context: MakeContext, database_url: str) -> None:
-        self._indexes = Indexes(database_url)
+    def __init__(
+        self, *, modules: Modules, context: MakeContext, database_url: str, cache_dir: Path
+    ) -> None:
+        self._indexes = Indexes(database_url, cache_dir=cache_dir)
         self._blobs = Blobs(modules, context)
-        self._buckets = Buckets(modules, context, self._indexes, self._blobs)
+        self._upkeep = Upkeep(self._indexes, self._blobs)
+        opener = BucketOpener(modules, context, self._indexes)
+        super().__init__(opener, self._blobs, self._upkeep)
+        self._buckets = Buckets(modules, context, self._indexes, self._blobs, opener)
         self._modules = modules
         self._context = context
-        self._upkeep = Upkeep(self._indexes, self._blobs)
 
     def close(self) -> None:
         """Finish what is queued and close every index."""
@@ -87,28 +92,31 @@ class ObjectService:
 
     # --- buckets
 
-    def create_bucket(self, tenant: Tenant, name: str, *, quota_bytes: int | None = None) -> Bucket:
+    def create_bucket(
+        self,
+        tenant: Tenant,
+        name: str,
+        *,
+        quota_bytes: int | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> Bucket:
         """Create a bucket, durable when this returns.
+
+        Args:
+            properties: of its volume (modules.volume_properties).
 
         Raises:
             VolumeExists, InvalidName
             VolumeNotFound: the tenant's own volume is not there.
+            NotSupported: the tenant's module has no such volumes.
         """
-        return self._buckets.create(tenant, name, quota_bytes)
+        return self._buckets.create(tenant, name, quota_bytes, properties)
 
     def list_buckets(
         self, tenant: Tenant, *, after: str | None = None, limit: int = 1000
     ) -> BucketPage:
         """Return a page of the tenant's buckets in byte order of their names."""
         return self._buckets.list_buckets(tenant, after, limit)
-
-    def get_bucket(self, tenant: Tenant, name: str) -> Bucket:
-        """Return a bucket.
-
-        Raises:
-            VolumeNotFound: there is none.
-        """
-        return self._buckets.get(tenant, name)
 
     def delete_bucket(self, tenant: Tenant, name: str) -> None:
         """Delete an empty bucket; its volume goes to the trash.
@@ -149,13 +157,16 @@ class ObjectService:
             PreconditionFailed: a condition does not hold.
             NotFound: no such bucket (VolumeNotFound) or container.
             TruncatedStream, QuotaExceeded, NoSpace: nothing was stored.
+            Busy: the volume is being closed off; nothing was stored.
             CommitUncertain: it may be stored or not.
         """
         _check_key(key, require_parent=require_parent)
         _check_metadata(content_type, metadata)
         with self._open(tenant, bucket) as opened:
             opened.index.check_put(key, conditions, as_tree=require_parent)
-            blob = self._blobs.put(opened.module_name, opened.path, stream, content_length)
+            blob = self._blobs.put(
+                opened.module_name, opened.path, stream, content_length, hold=opened.hold
+            )
             draft = Draft(
                 kind=Kind.OBJECT,
                 extents=(Extent(blob, 0, blob.size_bytes),),
@@ -165,36 +176,6 @@ class ObjectService:
             outcome = self._commit(opened, key, draft, blob, conditions, require_parent)
             self._blobs.delete(opened.path, opened.index, outcome.released)
         return PutResult(outcome.version, outcome.created)
-
-    def head_object(self, tenant: Tenant, bucket: str, key: str) -> Version:
-        """Return an object's description.
-
-        Raises:
-            ObjectNotFound: there is none; a container is none.
-        """
-        with self._open(tenant, bucket) as opened:
-            return _get(opened, key)
-
-    def open_object(self, tenant: Tenant, bucket: str, key: str) -> tuple[Version, ReadStream]:
-        """Return an object's description and a stream of its value; the caller closes it.
-
-        An object that is replaced between the two steps is looked up again.
-
-        Raises:
-            ObjectNotFound: there is none.
-            IntegrityError: the index has it, its module does not.
-        """
-        with self._open(tenant, bucket) as opened:
-            seen = None
-            for _ in range(_READ_ATTEMPTS):
-                version = _get(opened, key)
-                if version.version_id == seen:
-                    break
-                try:
-                    return version, self._blobs.open(opened.path, version)
-                except ObjectNotFound:
-                    seen = version.version_id
-            raise missing_data(opened.path, key)
 
     def delete_object(
         self, tenant: Tenant, bucket: str, key: str, *, conditions: Conditions = UNCONDITIONAL
@@ -221,11 +202,6 @@ class ObjectService:
         with self._open(tenant, bucket) as opened:
             return opened.index.create_container(key)
 
-    def container_exists(self, tenant: Tenant, bucket: str, key: str) -> bool:
-        """Return whether the container *key* ("a/b/") was created, or any key lies in it."""
-        with self._open(tenant, bucket) as opened:
-            return opened.index.is_container(key)
-
     def delete_container(self, tenant: Tenant, bucket: str, key: str) -> None:
         """Delete an empty container.
 
@@ -236,30 +212,6 @@ class ObjectService:
         with self._open(tenant, bucket) as opened:
             released = opened.index.delete_container(key)
             self._blobs.delete(opened.path, opened.index, released)
-
-    def list_children(
-        self,
-        tenant: Tenant,
-        bucket: str,
-        prefix: str = "",
-        *,
-        after: str | None = None,
-        limit: int = 1000,
-        delimiter: str = "/",
-    ) -> Page:
-        """Return a page of keys and common prefixes that start with *prefix*, in byte order.
-
-        A container's own entry (the key that equals *prefix*) is not among its children. A
-        prefix that nothing has gives an empty page: ask ``container_exists``.
-
-        Args:
-            after: the ``next_after`` of the page before, or any key to start behind.
-            delimiter: "" lists every key below.
-        """
-        if prefix.endswith("/") and (after is None or after.encode() < prefix.encode()):
-            after = prefix
-        with self._open(tenant, bucket) as opened:
-            return opened.index.list_keys(prefix, delimiter=delimiter, after=after, limit=limit)
 
     # --- upkeep
 
@@ -285,10 +237,6 @@ class ObjectService:
                 dry_run=dry_run,
             )
 
-    def _open(self, tenant: Tenant, bucket: str) -> AbstractContextManager[OpenBucket]:
-        self._upkeep.start()
-        return self._buckets.open(tenant, bucket)
-
     def _commit(
         self,
         opened: OpenBucket,
@@ -306,15 +254,6 @@ class ObjectService:
         except Exception:
             self._blobs.discard(opened.path, blob)
             raise
-
-
-def _get(opened: OpenBucket, key: str) -> Version:
-    version = opened.index.get(key)
-    if version is None or version.kind is not Kind.OBJECT:
-        raise ObjectNotFound(
-            "there is none", operation="get object", subject=f"{opened.path}/{key}"
-        )
-    return version
 
 
 def _check_key(key: str, *, require_parent: bool) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final, Self
 
 from modules.errors import InvalidArgument, InvalidName
@@ -17,6 +18,15 @@ MIN_PASSWORD_CHARACTERS: Final = 8
 
 # Printable, no "/" (it separates tenant and bucket), no ":" (it ends a user name in HTTP Basic).
 _NAME: Final = re.compile(r"[^\x00-\x20\x7f-\x9f/:\\][^\x00-\x1f\x7f-\x9f/:\\]*")
+
+
+class Keep(Enum):
+    """Stands for a setting that stays as it is, where None means that there is none."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
 
 
 def check_name(name: str, kind: str) -> str:
@@ -71,10 +81,16 @@ class ModuleSpec:
 
 @dataclass(frozen=True, slots=True)
 class TenantSpec:
-    """The body of a PUT to tenants/NAME."""
+    """The body of a PUT to tenants/NAME.
+
+    Attributes:
+        quota_bytes: null takes the quota away; it stays when left out.
+        properties: of the tenant's volume, checked by whoever has it.
+    """
 
     policy: str
-    quota_bytes: int | None
+    quota_bytes: int | Keep | None = KEEP
+    properties: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, value: object) -> Self:
@@ -83,8 +99,14 @@ class TenantSpec:
         Raises:
             InvalidArgument: with the member's name.
         """
-        members = _members(value, ("policy",), ("quota_bytes",))
-        return cls(_text(members, "policy"), check_quota(members.get("quota_bytes")))
+        members = _members(value, ("policy",), ("quota_bytes", "properties"))
+        quota = check_quota(members["quota_bytes"]) if "quota_bytes" in members else KEEP
+        properties = members.get("properties", {})
+        if not isinstance(properties, dict) or not all(
+            isinstance(text, str) for text in properties.values()
+        ):
+            raise _wrong("properties", "must be a JSON object of texts, as in zfs set")
+        return cls(_text(members, "policy"), quota, properties)
 
 
 @dataclass(frozen=True, slots=True)

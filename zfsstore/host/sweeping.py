@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 from modules.errors import ConfigurationError, Conflict, NotSupported, StorageError, Unavailable
 from modules.extensions import SupportsStateDir, SupportsSweep, SupportsVolumes, SweepReport
-from zfsstore.host.blobs import MakeContext, Modules
-from zfsstore.host.buckets import OpenBucket
+from modules.fences import Hold
+from zfsstore.host.blobs import MakeContext, Modules, call_context
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.indexes import Indexes
+from zfsstore.host.opening import OpenBucket
 
 
 def sweep_bucket(
@@ -29,6 +30,7 @@ def sweep_bucket(
         NotSupported: the module cannot be swept.
         Unavailable: a module whose objects lie there is not loaded.
         Conflict: objects of another module lie there too, so nobody knows what is live.
+        Busy: somebody waits to be alone in the volume.
     """
     module = opened.module
     if not isinstance(module, SupportsSweep):
@@ -41,9 +43,20 @@ def sweep_bucket(
     else:
         swept = [index for _, index in indexes.shared_buckets()]
     name = opened.module_name
-    live = (data for index in swept for data in index.live_module_data(name))
-    report = module.sweep(context(tenant=opened.path), live, older_than=older_than, dry_run=dry_run)
+    live = _while_undisturbed(
+        (data for index in swept for data in index.live_module_data(name)), opened.hold
+    )
+    about = call_context(module, context, opened.path)
+    report = module.sweep(about, live, older_than=older_than, dry_run=dry_run)
     return _without_deleted(report, (d for index in swept for d in index.needed_module_data(name)))
+
+
+def _while_undisturbed(live: Iterable[str], hold: Hold | None) -> Iterator[str]:
+    """Yield what is live; give up when somebody waits to be alone in the volume."""
+    for module_data in live:
+        if hold is not None:
+            hold.check()
+        yield module_data
 
 
 def _check_modules(opened: OpenBucket, index: Index, modules: Modules) -> None:

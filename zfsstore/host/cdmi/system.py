@@ -77,7 +77,12 @@ class SystemConfiguration:
     def _handle_tenant(self, exchange: Exchange, name: str) -> None:
         def put() -> None:
             spec = TenantSpec.from_dict(read_json(exchange.upload))
-            self._admin.put_tenant(name, policy=spec.policy, quota_bytes=spec.quota_bytes)
+            self._admin.put_tenant(
+                name,
+                policy=spec.policy,
+                quota_bytes=spec.quota_bytes,
+                properties=spec.properties,
+            )
             exchange.answer_done()
 
         def delete() -> None:
