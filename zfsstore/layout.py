@@ -62,12 +62,14 @@ class VolumeRecord:
         uuid: of the volume, in directories; on ZFS the property ``zfsstore:uuid`` counts.
         name: the tenant's or bucket's own name, without its parent's.
         size_bytes: the quota, in directories; on ZFS the property ``quota`` counts.
+        is_read_only: True for a replica, in directories; on ZFS the property ``readonly`` counts.
     """
 
     key_domain: str
     uuid: str
     name: str
     size_bytes: int | None = None
+    is_read_only: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object; members that are None are left out."""
@@ -96,6 +98,7 @@ class VolumeRecord:
                 uuid=str(value["uuid"]),
                 name=str(value["name"]),
                 size_bytes=None if size is None else int(size),
+                is_read_only=value.get("is_read_only") is True or None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(subject) from error

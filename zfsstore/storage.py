@@ -27,6 +27,7 @@ from modules.streams import SupportsRead
 from modules.volumes import VolumeBackend
 from zfsstore import layout, objectfile
 from zfsstore.adopting import Adopter
+from zfsstore.changing import counters_of, no_snapshots, require_writable
 from zfsstore.copying import Copier
 from zfsstore.objectfile import ObjectFile
 from zfsstore.opening import check_arguments, create_root_volume
@@ -35,6 +36,7 @@ from zfsstore.published import PublishedViews
 from zfsstore.room import HEADROOM_BYTES, Intake, Room, capacity
 from zfsstore.sweep import sweep_volume
 from zfsstore.volumes.datasets import find_root
+from zfsstore.volumes.delete_fence import SWEEP_PATIENCE_S
 from zfsstore.volumes.directory import DirectoryVolumes
 from zfsstore.volumes.usage import Reservation, UsageCounter, release
 from zfsstore.volumes.zfs import ZfsVolumes
@@ -172,12 +174,16 @@ class ZFSStorage(StorageModule):
         self._views.unpublish(context)
 
     def delete(self, context: Context, module_data: str) -> None:
-        """Remove the object's file. Works in a full volume."""
+        """Remove the object's file. Works in a full volume.
+
+        Raises:
+            Busy: on directories, while a snapshot of the volume is being made.
+        """
         place = self._places.find(context)
         path = self._path(place, module_data)
         try:
             counters = self._checked(place)
-            with fences.hold(place.fence):
+            with fences.hold(place.fence), no_snapshots(self._places, place):
                 size_bytes = os.stat(path).st_size if counters else 0
                 self._unlink(place, path)
         except FileNotFoundError:
@@ -196,7 +202,7 @@ class ZFSStorage(StorageModule):
         record = self._places.check(place)
         with translated_oserror(operation="get statistics of", subject=place.label):
             free, total = capacity(place.path)
-            for counter in self._checked(place):
+            for counter in counters_of(self._places, place):
                 total = min(total, counter.limit_bytes)
                 free = min(free, max(0, counter.limit_bytes - counter.used_bytes()))
         return {
@@ -236,16 +242,22 @@ class ZFSStorage(StorageModule):
         A real run also counts quotas again and renews the ballast that a full volume used up.
         """
         place = self._places.find(context)
+        counters = () if dry_run else self._checked(place)
         self._places.check(place)
         with (
             fences.hold(place.fence),
             translated_oserror(operation="sweep volume", subject=place.label),
         ):
             report = sweep_volume(
-                place, self._instance, live, older_than=older_than, dry_run=dry_run
+                place,
+                self._instance,
+                live,
+                older_than=older_than,
+                dry_run=dry_run,
+                moving=lambda: no_snapshots(self._places, place, SWEEP_PATIENCE_S),
             )
             if not dry_run:
-                for counter in self._checked(place):
+                for counter in counters:
                     counter.recount()
                 with suppress(StorageError):
                     self._room.require(place, 0)
@@ -257,19 +269,7 @@ class ZFSStorage(StorageModule):
         return f"{place.objects}/{object_id[:2]}/{object_id}"
 
     def _checked(self, place: Place) -> tuple[UsageCounter, ...]:
-        """Make sure that the volume is there; return the counters of quotas kept by us, if any.
-
-        Raises:
-            VolumeNotFound, Unavailable: it is not.
-        """
-        if self._places.are_datasets:
-            self._places.check(place)
-            return ()
-        return tuple(
-            UsageCounter(level.path, record.size_bytes, subject=level.label)
-            for level in self._places.chain(place)
-            if (record := self._places.check(level)).size_bytes is not None
-        )
+        return require_writable(self._places, place)
 
     def _create_file(self, place: Place, object_id: str) -> int:
         """Return a descriptor of the new file; the first put of an instance makes its leaves."""

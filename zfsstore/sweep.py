@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,9 +28,18 @@ _ID_BYTES: Final = 16
 
 
 def sweep_volume(
-    place: Place, instance: str, live: Iterable[str], *, older_than: timedelta, dry_run: bool
+    place: Place,
+    instance: str,
+    live: Iterable[str],
+    *,
+    older_than: timedelta,
+    dry_run: bool,
+    moving: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> SweepReport:
     """Compare the files of *instance* in a volume with *live*; see SupportsSweep.sweep.
+
+    Args:
+        moving: entered while files of one directory are moved.
 
     Raises:
         InvalidModuleData: *live* holds what this instance cannot have returned; nothing was
@@ -41,7 +50,7 @@ def sweep_volume(
         raise InvalidArgument("must not be negative", field="older_than")
     oldest_kept = time.time() - older_than.total_seconds()
     findings = _Findings()
-    quarantine = None if dry_run else _Quarantine(place.path, instance)
+    quarantine = None if dry_run else _Quarantine(place.path, instance, moving)
     with LiveIds() as ids:
         pattern = layout.module_data_pattern(instance)
         for module_data in live:
@@ -119,7 +128,10 @@ def _judge(entry: os.DirEntry[str], name: str, oldest_kept: float, out: _Finding
 class _Quarantine:
     """Where one sweep moves files: ``.zfsstore/quarantine/<UTC time>/<instance>/``."""
 
-    def __init__(self, volume: str, instance: str) -> None:
+    def __init__(
+        self, volume: str, instance: str, moving: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        self._moving = moving
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         self._path = f"{volume}/{layout.QUARANTINE}/{stamp}/{instance}"
 
@@ -128,9 +140,10 @@ class _Quarantine:
         if not names:
             return
         make_directories(self._path, mode=0o700)
-        for name in names:
-            with suppress(FileNotFoundError):
-                os.rename(f"{leaf}/{name}", f"{self._path}/{name}")
+        with self._moving():
+            for name in names:
+                with suppress(FileNotFoundError):
+                    os.rename(f"{leaf}/{name}", f"{self._path}/{name}")
         fsync_directory(self._path)
         fsync_directory(leaf)
 
