@@ -6,6 +6,7 @@ CREATE TABLE changed_key (
 );
 CREATE TABLE published (
 	bucket_id BIGINT NOT NULL,
+	module TEXT NOT NULL,
 	state SMALLINT NOT NULL,
 	position BLOB NOT NULL,
 	sequence BIGINT NOT NULL,

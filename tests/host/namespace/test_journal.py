@@ -24,9 +24,9 @@ def test_a_bucket_that_is_not_published_has_no_journal(index: Index, draft: Make
 
 def test_every_change_of_a_key_is_a_line_once(index: Index, draft: MakeDraft) -> None:
     index.put("old", draft())
-    index.journal.start()
-    index.journal.start()
-    assert ViewStatus(ViewState.TO_BE_CLEARED, "", 1) == index.journal.status()
+    index.journal.start("m")
+    index.journal.start("m")
+    assert ViewStatus("m", ViewState.TO_BE_CLEARED, "", 1) == index.journal.status()
     index.put("b", draft())
     index.put("a", draft())
     index.put("b", draft())
@@ -39,13 +39,13 @@ def test_every_change_of_a_key_is_a_line_once(index: Index, draft: MakeDraft) ->
     assert ["b", "a", "c/", "old"] == keys
     index.put("later", draft())
     assert 2 == index.journal.advance(state=ViewState.BUILDING, position="a", last=last)
-    assert ViewStatus(ViewState.BUILDING, "a", 2) == index.journal.status()
+    assert ViewStatus("m", ViewState.BUILDING, "a", 2) == index.journal.status()
     assert ["later"] == index.journal.changes()[0]
     assert 9 == index.journal.advance(state=ViewState.CURRENT, sequence=9)
 
 
 def test_stopping_forgets_everything(index: Index, draft: MakeDraft) -> None:
-    index.journal.start()
+    index.journal.start("m")
     index.put("a", draft())
     index.journal.stop()
     index.journal.stop()

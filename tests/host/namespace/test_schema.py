@@ -48,7 +48,7 @@ def test_an_old_index_is_migrated(state_dir: Path) -> None:
     index = Index(store)
     index.put("a", Draft())
     assert index.journal.status() is None
-    index.journal.start()
+    index.journal.start("m")
     index.put("b", Draft())
     assert ["b"] == index.journal.changes()[0]
     store.close()

@@ -33,10 +33,12 @@ class ViewStatus:
     """A published bucket's files.
 
     Attributes:
+        module: the vendor module that shows them.
         position: while building, the key up to which all are shown.
         sequence: goes up with all that is shown, so that files can be told from older ones.
     """
 
+    module: str
     state: ViewState
     position: str
     sequence: int
@@ -56,15 +58,19 @@ class Journal:
             row = connection.execute(self._sql.published, {"bucket_id": self._bucket_id}).fetchone()
         if row is None:
             return None
-        return ViewStatus(ViewState(row[0]), bytes(row[1]).decode(), row[2])
+        module, state, position, sequence = row
+        return ViewStatus(module, ViewState(state), bytes(position).decode(), sequence)
 
-    def start(self) -> None:
+    def start(self, module: str) -> None:
         """Keep a journal from here on; all files are to be built. Again is silent.
+
+        Args:
+            module: the vendor module that shows the files.
 
         Raises:
             VolumeNotFound: the bucket is being deleted.
         """
-        self._store.writer.run(self._bucket_id, _start)
+        self._store.writer.run(self._bucket_id, lambda tx: _start(tx, module))
 
     def stop(self) -> None:
         """Keep no journal any more; again is silent."""
@@ -92,7 +98,7 @@ class Journal:
             row = tx.run(tx.sql.published, {"bucket_id": tx.bucket_id}).fetchone()
             if row is None:
                 raise NotFound("it is not published", operation="publish bucket")
-            new: int = max(row[2] + 1, sequence or 0)
+            new: int = max(row[3] + 1, sequence or 0)
             values = {"new_state": int(state), "position": position.encode(), "sequence": new}
             tx.write(tx.sql.update_published, {"bucket_id": tx.bucket_id, **values})
             if last is not None:
@@ -116,11 +122,12 @@ def record(tx: Transaction, key: bytes) -> None:
         tx.write(tx.sql.insert_changed_key, {"bucket_id": tx.bucket_id, "key": key})
 
 
-def _start(tx: Transaction) -> None:
+def _start(tx: Transaction, module: str) -> None:
     tx.bucket.is_published = True  # for the changes of the same batch
     if tx.run(tx.sql.published, {"bucket_id": tx.bucket_id}).fetchone() is None:
         values = {
             "bucket_id": tx.bucket_id,
+            "module": module,
             "state": int(ViewState.TO_BE_CLEARED),
             "position": b"",
             "sequence": 1,

@@ -150,6 +150,7 @@ published = Table(
     "published",
     metadata,
     Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("module", Text, nullable=False, comment="vendor module that shows the files"),
     Column("state", SmallInteger, nullable=False, comment="0 current, 1 to be cleared, 2 building"),
     Column("position", LargeBinary, nullable=False, comment="the last key that was built"),
     Column("sequence", BigInteger, nullable=False, comment="counts what was shown"),

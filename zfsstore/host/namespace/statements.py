@@ -131,9 +131,9 @@ _ELEMENTS: Final[dict[str, ClauseElement]] = {
     .limit(bindparam("limit"))
     .offset(_zero),
     "all_buckets": select(bucket.c.id, bucket.c.tenant, bucket.c.name).order_by(bucket.c.id),
-    "published": select(published.c.state, published.c.position, published.c.sequence).where(
-        published.c.bucket_id == _bucket_id
-    ),
+    "published": select(
+        published.c.module, published.c.state, published.c.position, published.c.sequence
+    ).where(published.c.bucket_id == _bucket_id),
     "changed_keys": select(changed_key.c.id, changed_key.c.key)
     .where(changed_key.c.bucket_id == _bucket_id, changed_key.c.id > bindparam("after"))
     .order_by(changed_key.c.id)
