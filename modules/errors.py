@@ -22,10 +22,13 @@
     ├─ NoSpace
     ├─ NotSupported              .capability
     ├─ IntegrityError
-    │   └─ TruncatedStream       .expected_bytes .received_bytes
+    │   ├─ TruncatedStream       .expected_bytes .received_bytes
+    │   └─ WrongKey
+    ├─ KeyDestroyed
     └─ SubstrateError
         ├─ CommandFailed         .argv .exit_code .stderr
         ├─ CommandTimeout        .argv .timeout_s
+        ├─ KeyNotFound
         └─ Unavailable           retryable
             └─ Locked
 
@@ -234,6 +237,14 @@ class TruncatedStream(IntegrityError):
         self.received_bytes = received_bytes
 
 
+class WrongKey(IntegrityError):
+    """The key at hand is not the one that the data was encrypted with."""
+
+
+class KeyDestroyed(StorageError):
+    """The key was destroyed on purpose: what was encrypted with it is unreadable for good."""
+
+
 class SubstrateError(StorageError):
     """What lies below (disk, pool, command, service) failed."""
 
@@ -274,6 +285,10 @@ class CommandTimeout(SubstrateError):
         super().__init__(reason, operation=operation, subject=subject, hint=hint)
         self.argv = tuple(argv)
         self.timeout_s = timeout_s
+
+
+class KeyNotFound(SubstrateError):
+    """The key that the data was encrypted with is not among those at hand."""
 
 
 class Unavailable(SubstrateError):
