@@ -29,9 +29,9 @@ def _write_all(fd: int, source: Source) -> None:
 class Leaves:
     """Directories that stay open, so that a recipe names files relative to them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, count: int = LEAVES) -> None:
         self.fds: list[int] = []
-        for number in range(LEAVES):
+        for number in range(count):
             leaf = root / f"{number:02x}"
             leaf.mkdir(parents=True, exist_ok=True)
             self.fds.append(os.open(leaf, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -40,7 +40,7 @@ class Leaves:
     def new_name(self) -> tuple[int, str]:
         """Return an open directory and a name that is new in it."""
         number = next(self._numbers)
-        return self.fds[number % LEAVES], f"{number:032x}"
+        return self.fds[number % len(self.fds)], f"{number:032x}"
 
     def close(self) -> None:
         for fd in self.fds:
@@ -137,9 +137,15 @@ class RawSubject:
 
     is_raw = True
 
-    def __init__(self, name: str, root: Path, recipe: Callable[[Leaves, Source], Handle]) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        recipe: Callable[[Leaves, Source], Handle],
+        directories: int = LEAVES,
+    ) -> None:
         self.name = name
-        self._leaves = Leaves(root)
+        self._leaves = Leaves(root, directories)
         self._recipe = recipe
 
     def put(self, source: Source, size_bytes: int) -> Handle:
@@ -164,15 +170,16 @@ class RawSubject:
 
 def raw_subjects(root: Path) -> Sequence[RawSubject]:
     """Return every recipe that this file system can do, each in a folder of its own."""
-    recipes = {
-        "raw: temporary file, rename": put_by_rename,
-        "raw: early rename": put_by_early_rename,
-        "raw: O_TMPFILE, link": put_by_link,
-        "raw: exclusive, fdatasync": put_exclusively,
-    }
+    recipes = (
+        ("raw: temporary file, rename", put_by_rename, LEAVES),
+        ("raw: early rename", put_by_early_rename, LEAVES),
+        ("raw: O_TMPFILE, link", put_by_link, LEAVES),
+        ("raw: exclusive, fdatasync", put_exclusively, LEAVES),
+        ("raw: early rename, one directory", put_by_early_rename, 1),
+    )
     subjects = []
-    for number, (name, recipe) in enumerate(recipes.items()):
-        subject = RawSubject(name, root / f"raw{number}", recipe)
+    for number, (name, recipe, directories) in enumerate(recipes):
+        subject = RawSubject(name, root / f"raw{number}", recipe, directories)
         try:
             subject.delete(subject.put(Source(b"x", 1), 1))
         except OSError:  # no O_TMPFILE here
