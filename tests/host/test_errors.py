@@ -39,5 +39,5 @@ def test_codes_are_the_classes_in_snake_case() -> None:
 
 
 def test_statuses_that_the_interface_promises() -> None:
-    promised = {400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 416, 500, 501, 503, 507}
+    promised = {400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 416, 500, 501, 503, 507}
     assert promised == set(zfsstore.host.errors.HTTP_STATUS.values())
