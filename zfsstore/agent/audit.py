@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _SO_PEERGROUPS: Final = 59
-_MAX_GROUPS: Final = 65_536
+_GROUPS_BYTES: Final = 1024  # as much as getsockopt takes: 256 groups
 _SHOWN: Final = 20
 _MAX_ERROR: Final = 300
 
@@ -34,8 +35,7 @@ class Peer:
     def __init__(self, connection: socket) -> None:
         raw = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size)
         self.pid, self.uid, self.gid = _CREDENTIALS.unpack(raw)
-        groups = connection.getsockopt(SOL_SOCKET, _SO_PEERGROUPS, 4 * _MAX_GROUPS)
-        self.groups = frozenset({self.gid, *struct.unpack(f"{len(groups) // 4}I", groups)})
+        self.groups = frozenset({self.gid, *_further_groups(connection)})
 
 
 class Entry:
@@ -95,6 +95,17 @@ def file_lines(path: str) -> Sink:
             os.close(fd)
 
     return append
+
+
+def _further_groups(connection: socket) -> tuple[int, ...]:
+    """Return the supplementary groups; none of a user with more than 256."""
+    try:
+        groups = connection.getsockopt(SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+    except OSError as error:
+        if error.errno == errno.ERANGE:
+            return ()
+        raise
+    return struct.unpack(f"{len(groups) // 4}I", groups)
 
 
 def _shortened(value: object) -> object:

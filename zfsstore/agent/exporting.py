@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from modules.errors import InvalidArgument, PermissionDenied
+from modules.errors import InvalidArgument, PermissionDenied, translated_oserror
 from zfsstore.agent import mounts
 from zfsstore.agent.mounting import Failed, Mounter, failure
 from zfsstore.agent.scope import Scope
 from zfsstore.exports import DEFAULT_DIRECTORY, Export, FileExports, check_export_path
+from zfsstore.exports.files import PREFIX, SUFFIX
 from zfsstore.exports.rules import check_clients, check_export_options, check_fsid
 from zfsstore.zfs.classification import classify
 from zfsstore.zfs.names import check_dataset_name
@@ -100,15 +102,16 @@ class Exporter:
         return self._files().is_exported(_nameless(dataset))
 
     def require_withdrawn(self, dataset: str) -> None:
-        """Make sure that neither *dataset* nor one below it is exported.
+        """Make sure that neither *dataset* nor one below it is exported, by whomever of ours.
 
         Raises:
             Failed: one is.
         """
-        below = [entry.source for entry in mounts.mounted_tree(dataset)]
-        for name in {dataset, *below}:
-            if self.is_exported(name):
-                raise Failed(failure(f"dataset is busy: '{name}' is exported, withdraw that first"))
+        exported = self._exported_paths()
+        for entry in mounts.mounted_tree(dataset):
+            if entry.path in exported:
+                message = f"dataset is busy: '{entry.source}' is exported, withdraw that first"
+                raise Failed(failure(message))
 
     def _export(self, request: ExportRequest) -> Export:
         for entry in mounts.mounted_tree(request.dataset):
@@ -125,6 +128,12 @@ class Exporter:
     ) -> FileExports:
         every = (*_ALWAYS, *options)
         return FileExports(self._run, clients, options=every, directory=self._directory)
+
+    def _exported_paths(self) -> set[str]:
+        with translated_oserror(operation="read exports in", subject=self._directory):
+            files = sorted(Path(self._directory).glob(f"{PREFIX}*{SUFFIX}"))
+            texts = [file.read_text(errors="surrogateescape") for file in files]
+        return {line.split()[0] for text in texts for line in text.splitlines() if line.split()}
 
     def _run(self, argv: Sequence[str], operation: str, subject: str) -> str:
         result = self._runner(list(argv))
