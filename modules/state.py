@@ -12,17 +12,19 @@ too, in a full dataset or pool.)
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from modules.durable import durable_file
-from modules.errors import ConfigurationError, NotSupported, Unavailable
+from modules.durable import TEMPORARY_PREFIX, durable_file
+from modules.errors import ConfigurationError, NotSupported, Unavailable, translated_oserror
 
 BALLAST_NAME: Final = "ballast"
 BALLAST_BYTES: Final = 4 * 1024 * 1024
@@ -96,7 +98,11 @@ def open_snapshot_database(
 
     Args:
         directory: the state directory inside the snapshot.
-        cache_directory: private to this snapshot (name it by the snapshot's guid); may exist.
+        cache_directory: for this snapshot alone, of whatever identity it has; created with the
+            copy in it when needed, whole or not at all. Several processes may share it.
+
+    Raises:
+        StorageError: the copy cannot be made.
 
     Source: sqlite.org/wal.html, "Read-Only Databases"; sqlite.org/uri.html, "immutable".
     """
@@ -108,18 +114,33 @@ def open_snapshot_database(
     elif index.exists():
         uri = f"file:{quote(str(path))}?mode=ro"
     else:
-        cache_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy = cache_directory / path.name
-        if not copy.exists():
-            shutil.copyfile(wal, f"{copy}-wal")
-            shutil.copyfile(path, f"{copy}.part")
-            os.rename(f"{copy}.part", copy)
+        copy = _copied(path, wal, cache_directory)
         uri = f"file:{quote(str(copy))}?mode=rw"
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA query_only=ON")
     return connection
+
+
+def _copied(path: Path, wal: Path, cache_directory: Path) -> Path:
+    """Return the copy of a database and its WAL; whoever is first makes it."""
+    copy = cache_directory / path.name
+    if copy.exists():
+        return copy
+    with translated_oserror(operation="copy database out of snapshot", subject=str(path)):
+        cache_directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=cache_directory.parent))
+        try:
+            shutil.copyfile(wal, aside / wal.name)
+            shutil.copyfile(path, aside / path.name)
+            os.rename(aside, cache_directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another was faster
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return copy
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, name: str) -> None:

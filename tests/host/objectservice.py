@@ -55,6 +55,7 @@ class Site:
             modules=self.get_module,
             context=self.context,
             database_url=f"sqlite:///{self.root}/shared.db",
+            cache_dir=self.root / "cache",
         )
 
     def get_module(self, name: str) -> StorageModule:

@@ -21,7 +21,6 @@ from modules.errors import (
 )
 from modules.streams import SupportsRead
 from tests.host.objectservice import Site, get, put
-from zfsstore.host import buckets
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace.index import Index
@@ -209,46 +208,81 @@ def test_sweep_is_refused_when_a_module_is_not_loaded(site: Site) -> None:
         site.service.sweep(moved, "photos", older_than=timedelta(0))
 
 
-def test_deleting_a_bucket_waits_until_other_workers_have_closed_it(
+def test_a_bucket_whose_deletion_fails_is_gone_and_can_be_deleted_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = site.tenant("volumes")
     site.service.create_bucket(owner, "photos")
     volumes = site.modules["volumes"].volumes  # type: ignore[attr-defined]
-    real, answers = type(volumes).delete_volume, [Busy("in use"), Busy("in use")]
 
-    def busy_twice(self: object, uuid: str) -> None:
-        if answers:
-            raise answers.pop()
-        real(self, uuid)
+    def fail(self: object, uuid: str) -> None:
+        raise Busy("injected")
 
-    monkeypatch.setattr(buckets, "_RETRY_S", 0.01)
-    monkeypatch.setattr(type(volumes), "delete_volume", busy_twice)
-    site.service.delete_bucket(owner, "photos")
-    assert answers == []
+    with monkeypatch.context() as patch:
+        patch.setattr(type(volumes), "delete_volume", fail)
+        with pytest.raises(Busy):
+            site.service.delete_bucket(owner, "photos")
+        with pytest.raises(Busy):
+            site.service.create_bucket(owner, "photos")
     with pytest.raises(VolumeNotFound):
         site.service.get_bucket(owner, "photos")
+    with pytest.raises(VolumeNotFound):
+        put(site, owner, "k", b"data")
+    site.service.delete_bucket(owner, "photos")
+    site.service.create_bucket(owner, "photos")
+    put(site, owner, "k", b"data")
 
 
-def test_a_bucket_whose_deletion_fails_lives_on(
-    site: Site, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+def test_who_deletes_late_leaves_the_next_bucket_of_the_name_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "_OTHER_WORKERS_S", 0.0)
+    """One DELETE is stuck before its second step; meanwhile another is done, and a bucket made."""
     owner = site.tenant("volumes")
     site.service.create_bucket(owner, "photos")
+    other = site.open_service()
+    volumes = site.modules["volumes"].volumes  # type: ignore[attr-defined]
+    real = type(volumes).delete_volume
+
+    def be_overtaken(self: object, uuid: str) -> None:
+        monkeypatch.setattr(type(volumes), "delete_volume", real)
+        other.delete_bucket(owner, "photos")
+        other.create_bucket(owner, "photos")
+        put(site, owner, "k", b"data")
+        real(self, uuid)
+
+    monkeypatch.setattr(type(volumes), "delete_volume", be_overtaken)
+    with pytest.raises(VolumeNotFound):
+        site.service.delete_bucket(owner, "photos")
+    assert b"data" == get(site, owner, "k")
+    other.close()
+
+
+def test_who_fails_to_delete_does_not_open_the_bucket_for_the_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two DELETEs at once; one fails, and what is put then must not go to the trash."""
+    owner = site.tenant("volumes")
+    site.service.create_bucket(owner, "photos")
+    other = site.open_service()
     volumes = site.modules["volumes"].volumes  # type: ignore[attr-defined]
     real = type(volumes).delete_volume
 
     def fail(self: object, uuid: str) -> None:
         raise Busy("injected")
 
-    type(volumes).delete_volume = fail
-    try:
+    def be_overtaken(self: object, uuid: str) -> None:
+        monkeypatch.setattr(type(volumes), "delete_volume", fail)
         with pytest.raises(Busy):
-            site.service.delete_bucket(owner, "photos")
-    finally:
-        type(volumes).delete_volume = real
-    put(site, owner, "k", b"data")
+            other.delete_bucket(owner, "photos")
+        with pytest.raises(VolumeNotFound):
+            put(site, owner, "k", b"data")
+        other.close()
+        real(self, uuid)
+
+    monkeypatch.setattr(type(volumes), "delete_volume", be_overtaken)
+    site.service.delete_bucket(owner, "photos")
+    with pytest.raises(VolumeNotFound):
+        site.service.get_bucket(owner, "photos")
 
 
 @pytest.mark.parametrize("policy", ["volumes", "shared"])

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from modules.errors import HasDependents, ObjectNotFound
 from zfsstore.host.errors import PreconditionFailed
@@ -135,14 +142,11 @@ class IndexMachine(RuleBasedStateMachine):
         expected = any(key.startswith(prefix) for key in self.model)
         assert expected == self.index.exists_prefix(prefix)
 
+    @precondition(lambda self: self.model)
     @rule()
     def begin_delete(self) -> None:
-        if self.model:
-            with pytest.raises(HasDependents):
-                self.index.begin_delete()
-        else:
+        with pytest.raises(HasDependents):
             self.index.begin_delete()
-            self.index.abort_delete()
 
     @invariant()
     def index_equals_model(self) -> None:

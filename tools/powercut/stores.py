@@ -61,7 +61,10 @@ class Site:
             return {"func": {"getModule": get_module}, **extra}
 
         service = ObjectService(
-            modules=get_module, context=context, database_url=f"sqlite:///{self.names_file}"
+            modules=get_module,
+            context=context,
+            database_url=f"sqlite:///{self.names_file}",
+            cache_dir=Path(f"{self.names_file}-cache"),
         )
         try:
             yield service

@@ -34,6 +34,7 @@ from zfsstore.host.namespace.records import (
     Version,
 )
 from zfsstore.host.opening import BucketOpener, OpenBucket
+from zfsstore.host.publishing import Publishing
 from zfsstore.host.reading import ObjectReader
 from zfsstore.host.sweeping import sweep_bucket
 from zfsstore.host.upkeep import Upkeep
@@ -59,6 +60,9 @@ class ObjectService(ObjectReader):
         database_url: SQL database for the names of modules that have no volumes of their own.
         cache_dir: for what has to be copied out of snapshots to be read; created when needed.
 
+    Attributes:
+        publishing: shows buckets as files; its ``start`` keeps them so.
+
     Raises:
         ConfigurationError: database_url names no database that can be used.
     """
@@ -74,10 +78,12 @@ class ObjectService(ObjectReader):
         self._buckets = Buckets(modules, context, self._indexes, self._blobs, opener)
         self._modules = modules
         self._context = context
+        self.publishing = Publishing(opener, self._indexes, modules, context)
 
     def close(self) -> None:
         """Finish what is queued and close every index."""
         self._upkeep.stop()
+        self.publishing.stop()
         self._indexes.close()
 
     def maintain(self, *, older_than: timedelta = timedelta(0)) -> int:

@@ -43,7 +43,10 @@ class Services:
             catalog, python_path=config.python_path, is_code_recorded=has_workers
         )
         objects = ObjectService(
-            modules=registry.get, context=registry.context, database_url=config.namespace_url
+            modules=registry.get,
+            context=registry.context,
+            database_url=config.namespace_url,
+            cache_dir=config.data_dir / "cache" / "snapshots",
         )
 
         def has_buckets(tenant: Tenant) -> bool:

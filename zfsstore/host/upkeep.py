@@ -1,4 +1,4 @@
-"""What runs in the background of a host process: unfinished deletions, idle indexes."""
+"""What runs in the background of a host process: unfinished deletions, indexes to be closed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from zfsstore.host.namespace.indexes import Indexes
 
 INTERVAL_S: Final = 30.0
 IDLE_S: Final = 5.0
-"""A volume cannot be moved to the trash on ZFS while any worker has its index open."""
+"""A volume cannot be unmounted by hand while any worker has its index open."""
 
-_TICK_S: Final = 2.0
+_TICK_S: Final = 0.25
+"""Somebody may be waiting for so long until an idle index is closed, or a stalled upload."""
+_IDLE_LOOK_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """One thread of a process that finishes deletions and closes idle indexes.
+    """One thread of a process that finishes deletions and closes indexes that are idle or draining.
 
     ``start`` is called with every request and starts it once, after a fork once more.
     """
@@ -34,6 +36,7 @@ class Upkeep:
         self._blobs = blobs
         self._pid = 0
         self._due_at = 0.0
+        self._idle_due_at = 0.0
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -64,6 +67,7 @@ class Upkeep:
             except StorageError as error:
                 _log.warning("%s: pending deletions wait: %s", path, error)
         self._indexes.close_idle(IDLE_S)
+        self._indexes.remove_copies()
         return count
 
     def _open_indexes(self) -> Iterator[tuple[str, Index]]:
@@ -73,7 +77,11 @@ class Upkeep:
     def _main(self, stop: threading.Event) -> None:
         while not stop.wait(_TICK_S):
             try:
-                self._indexes.close_idle(IDLE_S)
+                self._blobs.in_flight.interrupt_draining()
+                self._indexes.close_urgent()
+                if time.monotonic() >= self._idle_due_at:
+                    self._idle_due_at = time.monotonic() + _IDLE_LOOK_S
+                    self._indexes.close_idle(IDLE_S)
                 if time.monotonic() >= self._due_at:
                     self._due_at = time.monotonic() + INTERVAL_S
                     self.run_once(older_than=timedelta(seconds=INTERVAL_S))

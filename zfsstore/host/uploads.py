@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from modules.errors import InvalidArgument, StorageError, TruncatedStream
@@ -34,6 +36,7 @@ class Upload:
 
     def __init__(self, environ: Mapping[str, Any], *, max_bytes: int | None = None) -> None:
         self._input: SupportsRead = environ["wsgi.input"]
+        self._socket: socket.socket | None = environ.get("gunicorn.socket")
         self._max_bytes = max_bytes
         self._received = 0
         self._has_ended = False
@@ -79,6 +82,12 @@ class Upload:
         if self._max_bytes is not None and self._received > self._max_bytes:
             raise self._too_large()
         return data
+
+    def interrupt(self) -> None:
+        """Let a read fail that waits for the client, under our own server; elsewhere nothing."""
+        if self._socket is not None:
+            with suppress(OSError):  # the client may have left
+                self._socket.shutdown(socket.SHUT_RD)
 
     def require_empty(self, what: str) -> None:
         """Refuse a body where none is expected.

@@ -29,7 +29,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def indexes(tmp_path: Path, clock: Clock) -> Iterator[Indexes]:
-    opened = Indexes(f"sqlite:///{tmp_path}/shared.db", limit=3, clock=clock)
+    opened = Indexes(
+        f"sqlite:///{tmp_path}/shared.db", cache_dir=tmp_path / "cache", limit=3, clock=clock
+    )
     yield opened
     opened.close()
 
@@ -172,5 +174,5 @@ def test_a_forked_child_opens_its_own(
 @pytest.mark.parametrize("url", ["", "nonsense", "sqlite://", "sqlite:///:memory:", "mysql://x/y"])
 def test_databases_that_are_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Indexes(url)
+        Indexes(url, cache_dir=Path("unused"))
     assert "database_url" == caught.value.field

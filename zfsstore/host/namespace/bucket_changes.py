@@ -27,12 +27,6 @@ def begin_bucket_delete(tx: Transaction) -> None:
     _set_state(tx, tx.locked, DELETING)
 
 
-def abort_bucket_delete(tx: Transaction) -> None:
-    """Allow writing again after a deletion that could not be carried out."""
-    if tx.locked is not None:
-        _set_state(tx, tx.locked, IN_USE)
-
-
 def new_bucket(
     *, tenant: str = "", name: str = "", module: str = "", quota_bytes: int | None = None
 ) -> dict[str, Any]:
@@ -64,8 +58,9 @@ def create_bucket(tx: Transaction, values: dict[str, Any]) -> int:
 
 
 def delete_bucket(tx: Transaction) -> None:
-    """Remove the row of a bucket whose deletion has begun."""
-    tx.write(tx.sql.delete_bucket, {"bucket_id": tx.bucket_id})
+    """Remove the row of a bucket whose deletion has begun; another may have its id by now."""
+    if tx.locked is not None and tx.locked.state == DELETING:
+        tx.write(tx.sql.delete_bucket, {"bucket_id": tx.bucket_id})
 
 
 def _set_state(tx: Transaction, locked: BucketState, state: int) -> None:

@@ -43,6 +43,10 @@ class Database(ABC):
     def connect(self) -> Connection:
         """Return a new connection."""
 
+    def close(self) -> None:
+        """Let go of what is held beside connections; these are closed already."""
+        return
+
     def turn(self) -> AbstractContextManager[None]:
         """Return what a writer holds around a transaction, so that processes take turns."""
         return nullcontext()

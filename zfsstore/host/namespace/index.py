@@ -251,7 +251,7 @@ class Index:
         )
 
     def begin_delete(self) -> None:
-        """Stop all writing to the bucket if it is empty.
+        """Stop all writing to the bucket, for good, if it is empty.
 
         Raises:
             HasDependents: it is not.
@@ -260,9 +260,9 @@ class Index:
             self._bucket_id, bucket_changes.begin_bucket_delete, is_deletion=True
         )
 
-    def abort_delete(self) -> None:
-        """Undo ``begin_delete``."""
-        self._store.writer.run(self._bucket_id, bucket_changes.abort_bucket_delete)
+    def delete_row(self) -> None:
+        """Remove the bucket's row from a shared database, if its deletion has begun."""
+        self._store.writer.run(self._bucket_id, bucket_changes.delete_bucket)
 
     def _fetch(self, start: bytes, end: bytes, limit: int) -> Sequence[Any]:
         parameters = {"bucket_id": self._bucket_id, "start": start, "end": end, "limit": limit}

@@ -1,9 +1,11 @@
 """The open indexes of a process: least recently used ones are closed, used ones never.
 
 Closing what is idle frees descriptors (a thousand buckets, three each) and lets a volume be
-unmounted. Operations that are unsafe under open files (rollback, rename, receive) will hook in at
-``lease``, which is where a shared lock on the volume's fence is to be taken and its generation
-compared.
+unmounted. While an index is open its entry holds the volume's fence (modules.fences): whoever
+rolls the volume back, renames it or moves it away waits until the last user of a draining entry
+has closed it, and until then nobody new gets in.
+
+An index in a snapshot is open for a second or so only: it keeps the snapshot from being destroyed.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from zfsstore.host.namespace.database import Database
+from zfsstore.host.namespace.entries import Entry
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.opening import open_shared
+from zfsstore.host.namespace.snapshots import SnapshotDatabase, WalCopies
 from zfsstore.host.namespace.sqlite import Identity, VolumeDatabase, directory_identity
 from zfsstore.host.namespace.store import Store
+
+SNAPSHOT_IDLE_S: Final = 1.0
 
 _Key = tuple[str, Identity]
 """A state directory by path and by what it is: another volume may take over the path."""
@@ -32,22 +36,12 @@ _abandoned: Final[list[object]] = []
 """Connections that a fork copied. Closing them here would drop the parent's file locks."""
 
 
-@dataclass(slots=True)
-class _Entry:
-    """An open store, or one being opened."""
-
-    store: Store | None = None
-    label: str = ""
-    users: int = 0
-    used_at: float = 0.0
-    opening: threading.Lock = field(default_factory=threading.Lock)
-
-
 class Indexes:
     """Hands out open indexes; opens what is missing. Safe for threads, and after a fork.
 
     Args:
         database_url: the shared database, for modules that keep no state of their own.
+        cache_dir: for what has to be copied out of snapshots to be read; created when needed.
         limit: how many volumes' indexes stay open when nobody uses them.
         clock: seconds, for idle times.
     """
@@ -56,10 +50,12 @@ class Indexes:
         self,
         database_url: str,
         *,
+        cache_dir: Path,
         limit: int = 64,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared_database = open_shared(database_url)
+        self._copies = WalCopies(cache_dir)
         self._limit = limit
         self._clock = clock
         self._reset()
@@ -67,31 +63,44 @@ class Indexes:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
-        self._shared = _Entry()
+        self._entries: OrderedDict[_Key, Entry] = OrderedDict()
+        self._shared = Entry()
 
     @contextmanager
-    def lease(self, state_dir: Path, label: str) -> Iterator[Index]:
+    def lease(self, state_dir: Path, label: str, *, fence: Path | None = None) -> Iterator[Index]:
         """Give the index of the volume whose state directory this is.
 
         Args:
             label: what ``leases`` calls it: "acme/photos".
+            fence: the volume's, held for as long as the index is open.
 
         Raises:
             Unavailable: the directory is not there.
+            Busy: somebody is alone in the volume, or waits to be.
         """
         key = _key(state_dir)
-        entry = self._use(key)
-        entry.label = label
-        try:
-            yield Index(self._opened(entry, lambda: VolumeDatabase(state_dir, key[1])))
-        finally:
-            self._release(entry)
+        with self._used(key, label, None) as entry:
+            store = entry.open(lambda: VolumeDatabase(state_dir, key[1]), fence)
+            if entry.hold is not None:
+                entry.hold.check()
+            yield Index(store)
+
+    @contextmanager
+    def lease_snapshot(self, state_dir: Path) -> Iterator[Index]:
+        """Give the index in a snapshot, whose state directory this is; for reading only.
+
+        Raises:
+            Unavailable: the directory is not there.
+            SnapshotNotFound: the volume was not complete when it was taken.
+            NotSupported: a newer release wrote it.
+        """
+        with self._used(_key(state_dir), "", SNAPSHOT_IDLE_S) as entry:
+            yield Index(entry.open(lambda: SnapshotDatabase(state_dir, self._copies)))
 
     @contextmanager
     def lease_shared(self) -> Iterator[Store]:
         """Give the shared database; it stays open until ``close``."""
-        yield self._opened(self._shared, lambda: self._shared_database)
+        yield self._shared.open(lambda: self._shared_database)
 
     def leases(self) -> Iterator[tuple[str, Index]]:
         """Yield label and index of every open volume, one after the other; for upkeep."""
@@ -100,16 +109,14 @@ class Indexes:
         for key in keys:
             with self._lock:
                 entry = self._entries.get(key)
-                if entry is None or entry.store is None:
+                if entry is None or entry.store is None or not entry.label or entry.is_draining:
                     continue
                 entry.users += 1
-                used_at = entry.used_at
+                store, used_at = entry.store, entry.used_at
             try:
-                yield entry.label, Index(entry.store)
+                yield entry.label, Index(store)
             finally:
-                with self._lock:
-                    entry.users -= 1
-                    entry.used_at = max(entry.used_at, used_at)
+                self._release(key, entry, used_at)
 
     def shared_buckets(self) -> Iterator[tuple[str, Index]]:
         """Yield label and index of every bucket in the shared database, if that is open."""
@@ -128,12 +135,25 @@ class Indexes:
 
     def close_idle(self, idle_s: float = 0.0) -> int:
         """Close what nobody has used for *idle_s* seconds; return how many that were."""
-        limit = self._clock() - idle_s
-        with self._lock:
-            idle = [k for k, e in self._entries.items() if not e.users and e.used_at <= limit]
-            entries = [self._entries.pop(key) for key in idle]
-        _close(entries)
-        return len(entries)
+        now = self._clock()
+        return self._close_unused(lambda entry: entry.used_at <= now - idle_s)
+
+    def close_urgent(self) -> int:
+        """Close what nobody uses and others wait for: draining volumes, snapshots left open.
+
+        Cheap; a few times a second.
+        """
+        now = self._clock()
+        return self._close_unused(
+            lambda entry: (
+                entry.is_draining
+                or (entry.idle_s is not None and entry.used_at <= now - entry.idle_s)
+            )
+        )
+
+    def remove_copies(self) -> None:
+        """Remove what was copied out of snapshots and has not been read for a while."""
+        self._copies.clean()
 
     def close_volume(self, state_dir: Path) -> bool:
         """Close one volume's index; return False when it is in use just now."""
@@ -153,41 +173,48 @@ class Indexes:
         with self._lock:
             entries = [*self._entries.values(), self._shared]
             self._entries.clear()
-            self._shared = _Entry()
+            self._shared = Entry()
         _close(entries)
 
-    def _use(self, key: _Key) -> _Entry:
+    @contextmanager
+    def _used(self, key: _Key, label: str, idle_s: float | None) -> Iterator[Entry]:
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
-                entry = self._entries[key] = _Entry()
+                entry = self._entries[key] = Entry(label, idle_s)
             else:
                 self._entries.move_to_end(key)
             entry.users += 1
-        return entry
+        try:
+            yield entry
+        finally:
+            self._release(key, entry, None)
 
-    def _release(self, entry: _Entry) -> None:
+    def _release(self, key: _Key, entry: Entry, used_at: float | None) -> None:
         with self._lock:
             entry.users -= 1
-            entry.used_at = self._clock()
-            surplus = self._surplus()
-        _close(surplus)
+            entry.used_at = max(entry.used_at, self._clock() if used_at is None else used_at)
+            closing = self._surplus()
+            is_done = not entry.users and (entry.is_draining or entry.store is None)
+            if is_done and self._entries.get(key) is entry:
+                del self._entries[key]
+                closing.append(entry)
+        _close(closing)
 
-    def _surplus(self) -> list[_Entry]:
+    def _close_unused(self, is_due: Callable[[Entry], bool]) -> int:
+        with self._lock:
+            due = [k for k, entry in self._entries.items() if not entry.users and is_due(entry)]
+            entries = [self._entries.pop(key) for key in due]
+        _close(entries)
+        return len(entries)
+
+    def _surplus(self) -> list[Entry]:
         """Take out the least recently used entries above the limit that nobody uses."""
         excess = len(self._entries) - self._limit
         if excess <= 0:
             return []
         idle = [key for key, entry in self._entries.items() if not entry.users]
         return [self._entries.pop(key) for key in idle[:excess]]
-
-    def _opened(self, entry: _Entry, database: Callable[[], Database]) -> Store:
-        """Return the entry's store; the first to come opens it, without holding up others."""
-        if entry.store is None:
-            with entry.opening:
-                if entry.store is None:
-                    entry.store = Store(database())
-        return entry.store
 
     def _after_fork(self) -> None:
         for entry in (*self._entries.values(), self._shared):
@@ -211,7 +238,6 @@ def _key(state_dir: Path) -> _Key:
     return str(state_dir), directory_identity(state_dir)
 
 
-def _close(entries: list[_Entry]) -> None:
+def _close(entries: list[Entry]) -> None:
     for entry in entries:
-        if entry.store is not None:
-            entry.store.close()
+        entry.close()

@@ -16,7 +16,6 @@ from modules.errors import (
     Conflict,
     IntegrityError,
     NoSpace,
-    NotSupported,
     StorageError,
     SubstrateError,
     Unavailable,
@@ -34,7 +33,9 @@ Identity = tuple[int, int]
 """Device and inode of a state directory."""
 
 
-class _SqliteDatabase(Database):
+class SqliteDatabase(Database):
+    """What all databases of SQLite have in common."""
+
     dialect = SQLITE
     begin = "BEGIN IMMEDIATE"
     has_lastrowid = True
@@ -103,7 +104,7 @@ class _SqliteDatabase(Database):
         return status.f_bavail * status.f_frsize < _FULL_BYTES
 
 
-class VolumeDatabase(_SqliteDatabase):
+class VolumeDatabase(SqliteDatabase):
     """The index inside a volume: ``index.db`` in its state directory, for one bucket.
 
     Args:
@@ -155,38 +156,7 @@ class VolumeDatabase(_SqliteDatabase):
             connection.execute("COMMIT")
 
 
-class SnapshotDatabase(_SqliteDatabase):
-    """The index in a read-only snapshot of a volume."""
-
-    def __init__(self, directory: Path, cache_directory: Path) -> None:
-        self.directory = directory
-        self.name = f"{directory / DATABASE_NAME}.db"
-        self._cache_directory = cache_directory
-
-    def prepare(self) -> None:
-        connection = self.connect()
-        try:
-            version = state.schema_version(connection)
-        finally:
-            connection.close()
-        if not 0 < version <= schema.SCHEMA_VERSION:
-            raise NotSupported(
-                f"its schema version is {version}, this release reads 1 to {schema.SCHEMA_VERSION}",
-                capability="schema_version",
-                operation="read snapshot",
-                subject=self.name,
-            )
-
-    def connect(self) -> sqlite3.Connection:
-        try:
-            return state.open_snapshot_database(
-                self.directory, DATABASE_NAME, cache_directory=self._cache_directory
-            )
-        except sqlite3.Error as error:
-            raise self.translate(error, "open index") from error
-
-
-class SharedSqliteDatabase(_SqliteDatabase):
+class SharedSqliteDatabase(SqliteDatabase):
     """One SQLite file for the buckets of every module without volumes of its own."""
 
     def __init__(self, path: Path) -> None:

@@ -24,3 +24,4 @@ class Store:
         """Finish queued writes and close every connection; nobody may be using it."""
         self.writer.close()
         self.readers.close()
+        self.database.close()
