@@ -7,8 +7,11 @@ import os
 from modules.durable import make_directories
 from modules.errors import ConfigurationError
 from zfsstore import layout
+from zfsstore.agent.client import AgentRunner
+from zfsstore.agent.protocol import DEFAULT_SOCKET
 from zfsstore.layout import VolumeRecord
 from zfsstore.volumes.common import control_lock, new_uuid
+from zfsstore.zfs.seam import Runner
 
 
 def check_arguments(
@@ -36,6 +39,26 @@ def check_arguments(
         )
     if type(headroom_bytes) is not int or headroom_bytes < 0:
         raise ConfigurationError("must be a number of bytes, 0 or more", field="headroom_bytes")
+
+
+def choose_runner(dataset: object, agent: object, runner: Runner | None) -> Runner | None:
+    """Return how to run zfs commands: through an agent, or as *runner* does.
+
+    Raises:
+        ConfigurationError: there is no dataset, both are given, or the socket is no path.
+    """
+    if agent is None:
+        return runner
+    if dataset is None or runner is not None:
+        reason = "it serves a dataset, and is given without a runner"
+        raise ConfigurationError(reason, field="agent")
+    if not isinstance(agent, str) or not agent.startswith("/") or "\0" in agent:
+        raise ConfigurationError(
+            "must be the absolute path of the agent's socket",
+            field="agent",
+            hint=f'as in {{"agent": "{DEFAULT_SOCKET}"}}',
+        )
+    return AgentRunner(agent)
 
 
 def create_root_volume(root: str, instance: str) -> None:

@@ -30,7 +30,7 @@ from zfsstore.adopting import Adopter
 from zfsstore.changing import counters_of, no_snapshots, require_writable
 from zfsstore.copying import Copier
 from zfsstore.objectfile import ObjectFile
-from zfsstore.opening import check_arguments, create_root_volume
+from zfsstore.opening import check_arguments, choose_runner, create_root_volume
 from zfsstore.places import Place, Places
 from zfsstore.published import PublishedViews
 from zfsstore.room import HEADROOM_BYTES, Intake, Room, capacity
@@ -65,7 +65,8 @@ class ZFSStorage(StorageModule):
         instance: which object directory inside each volume is ours, so that several
             configured modules can share volumes.
         headroom_bytes: kept free in every volume, so that a full one can still be emptied.
-        runner: how to run zfs commands; on this machine when None.
+        agent: the socket of zfsstore-agent, which runs zfs for a host that is not root.
+        runner: how to run zfs commands, in place of an agent; on this machine when None.
     """
 
     def __init__(
@@ -75,14 +76,16 @@ class ZFSStorage(StorageModule):
         directory: str | None = None,
         instance: str = "main",
         headroom_bytes: int = HEADROOM_BYTES,
+        agent: str | None = None,
         runner: Runner | None = None,
     ) -> None:
         check_arguments(dataset, directory, instance, headroom_bytes)
+        chosen = choose_runner(dataset, agent, runner)
         self._instance = instance
         self._pattern = layout.module_data_pattern(instance)
         self._volumes: VolumeBackend
         if dataset is not None:
-            client = ZfsClient(runner)
+            client = ZfsClient(chosen)
             root = find_root(client, check_dataset_name(dataset))
             self._volumes = ZfsVolumes(client, dataset, root, instance)
         else:

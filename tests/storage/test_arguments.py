@@ -25,6 +25,10 @@ from zfsstore import ZFSStorage
         ({"directory": "HERE", "headroom_bytes": -1}, "headroom_bytes"),
         ({"directory": "HERE", "headroom_bytes": "64M"}, "headroom_bytes"),
         ({"directory": "HERE", "headroom_bytes": True}, "headroom_bytes"),
+        ({"directory": "HERE", "agent": "/run/zfsstore/agent.sock"}, "agent"),
+        ({"dataset": "tank/a", "agent": "agent.sock"}, "agent"),
+        ({"dataset": "tank/a", "agent": ""}, "agent"),
+        ({"dataset": "tank/a", "agent": "/a.sock", "runner": print}, "agent"),
     ],
 )
 def test_wrong_argument_is_named(arguments: dict[str, Any], field: str, tmp_path: Path) -> None:
@@ -65,3 +69,10 @@ def test_unmounted_dataset_is_refused(mountpoint: str, mounted: str) -> None:
     lines += f"tank/o\tmounted\t{mounted}\t-\n"
     with pytest.raises(ConfigurationError, match="zfs mount tank/o"):
         ZFSStorage(dataset="tank/o", runner=lambda argv: {"success": True, "stdout": lines})
+
+
+def test_an_absent_agent_is_named_with_its_unit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ZFSStorage(dataset="tank/a", agent=f"{tmp_path}/agent.sock")
+    assert f"{tmp_path}/agent.sock" in str(caught.value)
+    assert "zfsstore-agent.socket" in str(caught.value)
