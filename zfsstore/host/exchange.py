@@ -35,6 +35,11 @@ class Exchange:
         """The method; HEAD is answered as GET is, without the body."""
         return self.request.method
 
+    @property
+    def query(self) -> str:
+        """The query string as it was sent, "" for none."""
+        return str(self.request.env.get("QUERY_STRING") or "")
+
     def dispatch(self, methods: Mapping[str, Callable[[], None]]) -> None:
         """Call what *methods* has for the request's method; a GET answers HEAD, too.
 

@@ -208,6 +208,25 @@ def query_parameters(query: str, known: Sequence[str]) -> Mapping[str, str]:
     return parameters
 
 
+def snapshot_parameter(query: str) -> str | None:
+    """Return the snapshot that a read asks for, None for the present.
+
+    Raises:
+        InvalidArgument: there is another parameter.
+    """
+    return query_parameters(query, ("snapshot",)).get("snapshot")
+
+
+def refuse_snapshot(query: str) -> None:
+    """Raise InvalidArgument when a change is asked for in a snapshot, or with any parameter."""
+    if snapshot_parameter(query) is not None:
+        raise InvalidArgument(
+            "a snapshot cannot be changed",
+            field="snapshot",
+            hint="leave ?snapshot= out, or let an operator fork the bucket",
+        )
+
+
 def limit_parameter(parameters: Mapping[str, str], *, default: int = 1000) -> int:
     """Return ``limit`` of a listing, 1 to 1,000.
 

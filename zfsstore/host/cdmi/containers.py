@@ -8,13 +8,19 @@ from typing import Any, Final
 from modules.errors import InvalidArgument, InvalidName, NotFound, ObjectNotFound
 from zfsstore.host.buckets import Bucket
 from zfsstore.host.exchange import Exchange
-from zfsstore.host.http import limit_parameter, query_parameters
+from zfsstore.host.http import (
+    limit_parameter,
+    query_parameters,
+    refuse_snapshot,
+)
 from zfsstore.host.namespace.records import CommonPrefix, Version
 from zfsstore.host.objects import ObjectService
 
 RESERVED_PREFIX: Final = "cdmi_"
 
 _PAGE_PARAMETERS: Final = ("limit", "after")
+CHILDREN_PARAMETERS: Final = (*_PAGE_PARAMETERS, "snapshot")
+"""Of a GET of a container, also without its slash."""
 
 
 class Containers:
@@ -30,8 +36,12 @@ class Containers:
             return
 
         def get() -> None:
-            after, limit = _page_parameters(exchange)
-            page = self._objects.list_buckets(exchange.identity.tenant, after=after, limit=limit)
+            parameters = query_parameters(exchange.query, _PAGE_PARAMETERS)
+            page = self._objects.list_buckets(
+                exchange.identity.tenant,
+                after=parameters.get("after"),
+                limit=limit_parameter(parameters),
+            )
             children = [_bucket_entry(bucket) for bucket in page.buckets]
             exchange.answer_json({"children": children, "next": page.next_after})
 
@@ -45,6 +55,7 @@ class Containers:
             return
 
         def put() -> None:
+            refuse_snapshot(exchange.query)
             _check_bucket_name(name)
             exchange.upload.require_empty("creating a container")
             try:
@@ -56,10 +67,10 @@ class Containers:
                 exchange.answer_done()
 
         def get() -> None:
-            self._objects.get_bucket(tenant, name)
             self._answer_children(exchange, name, "")
 
         def delete() -> None:
+            refuse_snapshot(exchange.query)
             self._objects.delete_bucket(tenant, name)
             exchange.answer_done()
 
@@ -70,6 +81,7 @@ class Containers:
         tenant = exchange.identity.tenant
 
         def put() -> None:
+            refuse_snapshot(exchange.query)
             exchange.upload.require_empty("creating a container")
             created = self._objects.create_container(tenant, bucket, key)
             exchange.answer_done(created=created)
@@ -78,6 +90,7 @@ class Containers:
             self._answer_children(exchange, bucket, key)
 
         def delete() -> None:
+            refuse_snapshot(exchange.query)
             self._objects.delete_container(tenant, bucket, key)
             exchange.answer_done()
 
@@ -85,7 +98,8 @@ class Containers:
 
     def _handle_without_slash(self, exchange: Exchange, name: str) -> None:
         if exchange.method in ("GET", "HEAD"):
-            self._objects.get_bucket(exchange.identity.tenant, name)
+            snapshot = query_parameters(exchange.query, CHILDREN_PARAMETERS).get("snapshot")
+            self._objects.get_bucket(exchange.identity.tenant, name, snapshot=snapshot)
             exchange.redirect_to_container()
             return
         raise InvalidArgument(
@@ -97,16 +111,24 @@ class Containers:
         )
 
     def _answer_children(self, exchange: Exchange, bucket: str, prefix: str) -> None:
-        after, limit = _page_parameters(exchange)
+        parameters = query_parameters(exchange.query, CHILDREN_PARAMETERS)
+        after, snapshot = parameters.get("after"), parameters.get("snapshot")
         tenant = exchange.identity.tenant
+        if not prefix:
+            self._objects.get_bucket(tenant, bucket, snapshot=snapshot)
         page = self._objects.list_children(
             tenant,
             bucket,
             prefix,
             after=None if after is None else prefix + after,
-            limit=limit,
+            limit=limit_parameter(parameters),
+            snapshot=snapshot,
         )
-        if not page.items and prefix and not self._objects.container_exists(tenant, bucket, prefix):
+        if (
+            prefix
+            and not page.items
+            and not self._objects.container_exists(tenant, bucket, prefix, snapshot=snapshot)
+        ):
             raise ObjectNotFound(
                 "there is no such container", operation="list", subject=f"{bucket}/{prefix}"
             )
@@ -123,11 +145,6 @@ def _check_bucket_name(name: str) -> None:
             subject=name,
             field="path",
         )
-
-
-def _page_parameters(exchange: Exchange) -> tuple[str | None, int]:
-    parameters = query_parameters(exchange.environ.get("QUERY_STRING", ""), _PAGE_PARAMETERS)
-    return parameters.get("after"), limit_parameter(parameters)
 
 
 def _bucket_entry(bucket: Bucket) -> Mapping[str, Any]:

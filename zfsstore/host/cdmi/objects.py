@@ -8,6 +8,7 @@ from typing import Final
 import falcon
 
 from modules.errors import InvalidArgument, NotSupported, ObjectNotFound
+from zfsstore.host.cdmi.containers import CHILDREN_PARAMETERS
 from zfsstore.host.conditions import (
     ReadOutcome,
     is_range_current,
@@ -17,7 +18,13 @@ from zfsstore.host.conditions import (
 from zfsstore.host.downloads import SMALL_BYTES, body_of, read_small
 from zfsstore.host.errors import RangeNotSatisfiable
 from zfsstore.host.exchange import Exchange
-from zfsstore.host.http import format_http_date, parse_range, query_parameters
+from zfsstore.host.http import (
+    format_http_date,
+    parse_range,
+    query_parameters,
+    refuse_snapshot,
+    snapshot_parameter,
+)
 from zfsstore.host.namespace.records import Version
 from zfsstore.host.objects import ObjectService
 
@@ -43,7 +50,7 @@ class Objects:
         )
 
     def _put(self, exchange: Exchange, bucket: str, key: str) -> None:
-        _refuse_query(exchange)
+        refuse_snapshot(exchange.query)
         if exchange.environ.get("HTTP_CONTENT_RANGE"):
             raise InvalidArgument(
                 "an object is written as a whole",
@@ -65,7 +72,7 @@ class Objects:
         exchange.answer_done(created=result.created)
 
     def _delete(self, exchange: Exchange, bucket: str, key: str) -> None:
-        _refuse_query(exchange)
+        refuse_snapshot(exchange.query)
         self._objects.delete_object(
             exchange.identity.tenant,
             bucket,
@@ -84,13 +91,16 @@ class Objects:
 
     def _get(self, exchange: Exchange, bucket: str, key: str) -> None:
         tenant = exchange.identity.tenant
+        snapshot = query_parameters(exchange.query, CHILDREN_PARAMETERS).get("snapshot")
         try:
             if exchange.method == "HEAD":
-                _answer_head(exchange, self._objects.head_object(tenant, bucket, key))
+                version = self._objects.head_object(tenant, bucket, key, snapshot=snapshot)
+                _answer_head(exchange, version)
                 return
-            version, stream = self._objects.open_object(tenant, bucket, key)
+            version, stream = self._objects.open_object(tenant, bucket, key, snapshot=snapshot)
         except ObjectNotFound:
-            if not self._objects.container_exists(tenant, bucket, f"{key}/"):
+            container = f"{key}/"
+            if not self._objects.container_exists(tenant, bucket, container, snapshot=snapshot):
                 raise
             exchange.redirect_to_container()
             return
@@ -123,7 +133,7 @@ def _answer_head(exchange: Exchange, version: Version) -> None:
 
 def _answer_headers(exchange: Exchange, version: Version) -> bool:
     """Set the headers of an object; False when the answer is 304, without a body."""
-    _refuse_query(exchange)
+    snapshot_parameter(exchange.query)  # an object has no other
     response = exchange.response
     outcome = read_outcome(exchange.environ, version)
     response.set_header("ETag", f'"{version.etag}"')
@@ -151,10 +161,6 @@ def _requested_range(exchange: Exchange, version: Version) -> tuple[int, int]:
     exchange.response.status = falcon.HTTP_206
     exchange.response.set_header("Content-Range", f"bytes {offset}-{offset + length - 1}/{size}")
     return offset, length
-
-
-def _refuse_query(exchange: Exchange) -> None:
-    query_parameters(exchange.environ.get("QUERY_STRING", ""), ())
 
 
 def _content_type(exchange: Exchange) -> str:
