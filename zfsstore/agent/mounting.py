@@ -44,6 +44,11 @@ def failure(message: str) -> RunResult:
     return {"success": False, "stdout": "", "stderr": f"{message}\n", "exit_code": 1}
 
 
+def is_volume(present: Dataset) -> bool:
+    """Return whether a file system is a volume of a store."""
+    return present.own(UUID) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """The host's user, to whom volumes belong."""
@@ -96,7 +101,8 @@ class Mounter:
                 if where != f"{root.path}{name[len(root.dataset) :]}":
                     raise NotMountable(f"its mountpoint {where} is not below its root's")
                 is_new = mounts.mount(root, name, read_only=present.value("readonly") == "on")
-                self.give(present)
+                if is_volume(present):
+                    self.give(name)
             except NotMountable as error:
                 return failure(f"cannot mount '{name}': {error}")
             except OSError as error:
@@ -116,11 +122,13 @@ class Mounter:
                 result = done if result["success"] else result
         return result
 
-    def give(self, present: Dataset) -> None:
-        """Give a volume's root directory, while it is root's, to the host's user."""
-        if present.own(UUID) is not None:
-            root = self.root_of(present.name)
-            mounts.give(root, present.name, self._owner.uid, self._owner.gid)
+    def give(self, dataset: str) -> None:
+        """Give the root directory of a mounted dataset, while it is root's, to the host's user.
+
+        Raises:
+            NotMountable: it is not mounted at its place.
+        """
+        mounts.give(self.root_of(dataset), dataset, self._owner.uid, self._owner.gid)
 
     def unmount(self, dataset: str, *, force: bool = False) -> list[MountEntry]:
         """Unmount a file system and those below it, all or none; return what was mounted.
@@ -156,7 +164,7 @@ class Mounter:
     def take_over(self) -> None:
         """Mount every volume that is not mounted; keep zfs(8) from mounting it at boot."""
         for root in self._scope.roots:
-            volumes = [d for d in self.tree(root) if d.name != root and d.own(UUID) is not None]
+            volumes = [d for d in self.tree(root) if d.name != root and is_volume(d)]
             self.keep_from_zfs(volumes)
             with self.lock:
                 result = self.mount_all(volumes)

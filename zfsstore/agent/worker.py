@@ -12,7 +12,7 @@ from modules.errors import Busy
 from zfsstore.agent import mounts
 from zfsstore.agent import operations as ops
 from zfsstore.agent.exporting import Exporter, ExportRequest
-from zfsstore.agent.mounting import DONE, Failed, Mounter, failure
+from zfsstore.agent.mounting import DONE, Failed, Mounter, failure, is_volume
 from zfsstore.agent.mounts import NotMountable
 from zfsstore.agent.scope import SAFE, Scope, dataset_of, is_within
 from zfsstore.zfs import commands, snapshot_commands, stream_commands
@@ -99,7 +99,9 @@ class Worker:
         if not result["success"]:
             if "already exists" in result.get("stderr", ""):  # interrupted before it was given?
                 with suppress(Failed, NotMountable, OSError):
-                    self._mounter.give(*self._mounter.get([operation.dataset]))
+                    (present,) = self._mounter.get([operation.dataset])
+                    if is_volume(present):
+                        self._mounter.give(present.name)
             return result
         if is_mounted and operation.mount:
             return self._mount_new(operation.dataset)
@@ -112,9 +114,12 @@ class Worker:
         return self._mount_new(operation.dataset) if result["success"] else result
 
     def _mount_new(self, dataset: str) -> RunResult:
-        """Mount what was just made; in the trash nothing is mounted."""
+        """Mount what was just made, and give it; in the trash nothing is mounted."""
         (present,) = self._mounter.get([dataset])
-        return self._mounter.mount_all([present])
+        result = self._mounter.mount_all([present])
+        with suppress(NotMountable):
+            self._mounter.give(dataset)
+        return result
 
     def _promote(self, operation: ops.Promote) -> RunResult:
         (present,) = self._mounter.get([operation.dataset])
