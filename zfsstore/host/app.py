@@ -50,6 +50,7 @@ class Host:
         self._services = services
         self._config = services.config
         services.registry.load_all()
+        services.objects.publishing.start()
         self._authenticator = services.authenticator()
         self._front_ends: Mapping[str, FrontEnd] = {
             "cdmi": CdmiFrontEnd(services.objects, services.administration)

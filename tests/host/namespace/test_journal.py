@@ -39,7 +39,9 @@ def test_every_change_of_a_key_is_a_line_once(index: Index, draft: MakeDraft) ->
     assert ["b", "a", "c/", "old"] == keys
     index.put("later", draft())
     assert 2 == index.journal.advance(state=ViewState.BUILDING, position="a", last=last)
-    assert ViewStatus("m", ViewState.BUILDING, "a", 2) == index.journal.status()
+    assert ViewStatus("m", ViewState.TO_BE_CLEARED, "a", 2) == index.journal.status()
+    assert 3 == index.journal.advance(state=ViewState.BUILDING, is_cleared=True)
+    assert ViewStatus("m", ViewState.BUILDING, "", 3) == index.journal.status()
     assert ["later"] == index.journal.changes()[0]
     assert 9 == index.journal.advance(state=ViewState.CURRENT, sequence=9)
 

@@ -17,7 +17,7 @@ from modules.errors import NotFound
 from zfsstore.host.namespace.store import Store
 from zfsstore.host.namespace.transaction import Transaction
 
-BATCH: Final = 256
+BATCH: Final = 1000
 
 
 class ViewState(IntEnum):
@@ -83,12 +83,14 @@ class Journal:
         position: str = "",
         sequence: int | None = None,
         last: int | None = None,
+        is_cleared: bool = False,
     ) -> int:
         """Record what the files are by now; return the new sequence.
 
         Args:
             sequence: at least this, when given.
             last: forget the lines up to this one.
+            is_cleared: there are none. Otherwise, files that are to be cleared still are.
 
         Raises:
             NotFound: the bucket is not published any more.
@@ -99,7 +101,9 @@ class Journal:
             if row is None:
                 raise NotFound("it is not published", operation="publish bucket")
             new: int = max(row[3] + 1, sequence or 0)
-            values = {"new_state": int(state), "position": position.encode(), "sequence": new}
+            is_left = row[1] == ViewState.TO_BE_CLEARED and not is_cleared
+            new_state = ViewState.TO_BE_CLEARED if is_left else state
+            values = {"new_state": int(new_state), "position": position.encode(), "sequence": new}
             tx.write(tx.sql.update_published, {"bucket_id": tx.bucket_id, **values})
             if last is not None:
                 tx.write(tx.sql.delete_changed_keys, {"bucket_id": tx.bucket_id, "last": last})
