@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -190,13 +191,13 @@ class Places:
             try:
                 return layout.read_volume_file(place.path, subject=place.label)
             except (FileNotFoundError, NotADirectoryError):
-                if not os.path.isdir(place.path):
+                if not _is_listed(place):
                     break
                 time.sleep(_LOOK_AGAIN_S)
             except OSError as error:
                 raise from_oserror(error, operation="open snapshot", subject=place.label) from error
         self.check(self.live({"tenant": place.name or None}))  # or is the volume not there?
-        if os.path.isdir(place.path):
+        if _is_listed(place):
             raise Unavailable(
                 "the snapshot is there, but what it holds is not visible",
                 operation="open snapshot",
@@ -218,6 +219,18 @@ class Places:
         objects = f"{path}/{layout.OBJECTS}/{self._instance}"
         fence = layout.fence_path(self.root, name)
         return Place(name, path, objects, Path(path, layout.STATE), fence, snapshot)
+
+
+def _is_listed(place: Place) -> bool:
+    """Return whether the snapshot exists.
+
+    One that was read and then destroyed still looks like an empty directory (OpenZFS 2.3, its
+    name stays in the kernel's cache), but it is not listed any more.
+    """
+    above, name = os.path.split(place.path)
+    with suppress(OSError):
+        return name in os.listdir(above)
+    return False
 
 
 def _has_volume_file(path: str) -> bool:
@@ -243,7 +256,7 @@ def locked(tenant: str, *, operation: str, subject: str) -> Locked:
         "the tenant is encrypted and locked",
         operation=operation,
         subject=subject,
-        hint=f"unlock it: `zfsstore tenant unlock {tenant}`",
+        hint=f"unlock it: `zfsstore volume unlock {tenant}`",
     )
 
 

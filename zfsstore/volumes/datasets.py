@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from modules.errors import (
@@ -20,6 +21,7 @@ from modules.errors import (
 from modules.state import open_database
 from modules.volumes import CloneOrigin
 from zfsstore import layout
+from zfsstore.places import locked
 from zfsstore.zfs.client import ZfsClient
 from zfsstore.zfs.commands import Dataset, format_text_property
 
@@ -30,16 +32,13 @@ NAME: Final = "zfsstore:name"
 TRASHED_NAME: Final = "zfsstore:trashed_name"
 TRASHED_AT: Final = "zfsstore:trashed_at"
 
-SMALLEST_QUOTA_BYTES: Final = 32 * 1024 * 1024
-"""Below this, ballast, headroom and directories leave hardly any room for objects."""
-
 PROPERTIES: Final = (
     *("mountpoint", "mounted", "used", "quota", "recordsize", "readonly", "origin"),
-    *("createtxg", "guid", UUID, NAME, TRASHED_NAME),
+    *("createtxg", "guid", "encryptionroot", "keystatus", UUID, NAME, TRASHED_NAME),
 )
 FIXED: Final = {"setuid": "off", "exec": "off", "devices": "off", "atime": "off", "xattr": "sa"}
-STATE_RECORDSIZE: Final = "16K"
-OBJECT_RECORDSIZE: Final = str(1024 * 1024)  # as `zfs get -p` prints it
+STATE_RECORDSIZE: Final = str(16 * 1024)  # as `zfs get -p` prints it
+OBJECT_RECORDSIZE: Final = str(1024 * 1024)
 _INDEX_BYTES: Final = 4 * 16 * 1024
 
 
@@ -52,6 +51,8 @@ class Found:
         path: its mountpoint.
         is_reachable: its name and its mountpoint are those under which the store looks for it.
         origin: the snapshot that it is a clone of, its dataset as the volume it is, or was.
+        encryption_root: the dataset whose key it is encrypted with, None when it is not.
+        is_locked: that key is not loaded.
     """
 
     dataset: str
@@ -64,6 +65,19 @@ class Found:
     quota_bytes: int | None
     used_bytes: int | None
     origin: CloneOrigin | None = None
+    encryption_root: str | None = None
+    is_locked: bool = False
+
+    @property
+    def has_own_key(self) -> bool:
+        """True for an encryption root."""
+        return self.encryption_root == self.dataset
+
+    @property
+    def has_tenants_key(self) -> bool:
+        """True for an encrypted tenant and its buckets."""
+        tenant = self.dataset.rpartition("/")[0] if "/" in self.name else self.dataset
+        return self.encryption_root == tenant
 
     @property
     def own_name(self) -> str:
@@ -95,10 +109,15 @@ def find_root(client: ZfsClient, dataset: str) -> str:
     return mountpoint.rstrip("/") or "/"
 
 
-def creation_properties(uuid: str, name: str, size_bytes: int | None) -> Mapping[str, str]:
+def creation_properties(
+    uuid: str,
+    name: str,
+    size_bytes: int | None,
+    chosen: Mapping[str, str] = MappingProxyType({}),
+) -> Mapping[str, str]:
     quota = {} if size_bytes is None else {"quota": str(size_bytes)}
     own = {UUID: uuid, NAME: format_text_property(name)}
-    return {"recordsize": STATE_RECORDSIZE, **FIXED, **quota, **own}
+    return {"recordsize": STATE_RECORDSIZE, **FIXED, **quota, **chosen, **own}
 
 
 def require_mounted(dataset: str, path: str, *, operation: str = "create volume") -> None:
@@ -125,6 +144,20 @@ def not_mounted(dataset: str, path: str, *, operation: str = "create volume") ->
         subject=dataset,
         hint="mount it there, then try again",
     )
+
+
+def unusable(found: Found, *, operation: str) -> Unavailable:
+    """Return the error for a volume that is locked, or not mounted."""
+    if found.is_locked:
+        tenant = found.name.partition("/")[0]
+        return locked(tenant, operation=operation, subject=found.name)
+    return not_mounted(found.dataset, found.path, operation=operation)
+
+
+def refuse_locked(found: Found, *, operation: str) -> None:
+    """Raise Locked when the volume's key is not loaded."""
+    if found.is_locked:
+        raise unusable(found, operation=operation)
 
 
 def create_index_file(state: Path) -> None:
@@ -163,6 +196,8 @@ def found_volume(
         quota_bytes=present.number("quota"),
         used_bytes=present.number("used") or 0,
         origin=origin,
+        encryption_root=present.value("encryptionroot"),
+        is_locked=present.value("keystatus") == "unavailable",
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from modules.durable import fsync_directory
 from modules.errors import InvalidArgument, translated_oserror
+from modules.volume_properties import EncryptionKey
 from modules.volumes import Volume
 from zfsstore import layout
 from zfsstore.layout import VolumeRecord
@@ -16,6 +18,7 @@ from zfsstore.volumes.directory_base import Found
 from zfsstore.volumes.directory_journal import Move
 from zfsstore.volumes.directory_moves import MoveCalls
 from zfsstore.volumes.directory_replication import ReplicationCalls
+from zfsstore.volumes.properties_directory import chosen_quota, planned_size, without_quota
 from zfsstore.volumes.usage import UsageCounter
 from zfsstore.zfs.names import split_volume_name
 
@@ -36,14 +39,22 @@ class DirectoryVolumes(ReplicationCalls, MoveCalls):
         """Return which tiers are offered: all."""
         return {"snapshots": True, "clones": True, "replication": True}
 
-    def create_volume(self, name: str, size_bytes: int | None = None) -> Volume:
+    def create_volume(
+        self,
+        name: str,
+        size_bytes: int | None = None,
+        *,
+        properties: Mapping[str, str] | None = None,
+        encryption: EncryptionKey | None = None,
+    ) -> Volume:
         """Create a volume, durable when this returns.
 
         *size_bytes* limits the sum of its objects' sizes, a tenant's with all its buckets'.
-        Snapshots do not count: their objects are links, as long as the originals are there.
+        Snapshots do not count: their objects are links, as long as the originals are there. Of
+        the properties a directory has the quota only, and it cannot be encrypted (NotSupported).
         """
         parts = split_volume_name(name)
-        common.check_size(size_bytes)
+        size_bytes = planned_size(size_bytes, properties, encryption)
         record = VolumeRecord(layout.new_key_domain(), common.new_uuid(), parts[-1], size_bytes)
         with self._control("create volume", name), self._journal.aside() as work:
             path = self._require_free(name, "create volume")
@@ -81,6 +92,29 @@ class DirectoryVolumes(ReplicationCalls, MoveCalls):
             found = self._need(uuid, "patch volume")
             if size_bytes is not None:
                 found = self._resize(found, size_bytes)
+            return self._volume(found)
+
+    def get_properties(self, uuid: str) -> dict[str, str]:
+        """Return the quota and, of a volume that has one, what is used of it; in bytes."""
+        with translated_oserror(operation="get properties of volume", subject=uuid):
+            volume = self._settled(lambda: self._volume(self._need(uuid, "get properties")))
+        found = {"quota": str(volume["size_bytes"] or "none")}
+        return found | ({"used": str(volume["used_bytes"])} if "used_bytes" in volume else {})
+
+    def set_properties(self, uuid: str, properties: Mapping[str, str]) -> Volume:
+        """Change the quota, or take it away ("none"), and return the volume.
+
+        Raises:
+            NotSupported: another property.
+            InvalidArgument: less than what is stored.
+        """
+        quota = chosen_quota(properties)
+        with self._control("set properties of volume", uuid):
+            found = self._need(uuid, "set properties of volume")
+            if quota == "none":
+                found = without_quota(found)
+            elif quota is not None:
+                found = self._resize(found, int(quota))
             return self._volume(found)
 
     def access_handle(self, uuid: str) -> dict[str, Any]:

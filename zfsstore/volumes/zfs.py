@@ -6,16 +6,17 @@ is there; until then the next call of create_volume finishes what an interrupted
 
 The calls lie in modules of their own, each building on the one before:
 zfs_volume_calls, zfs_snapshot_calls, zfs_clone_calls, zfs_operator_calls, zfs_trash_calls,
-zfs_replication_calls.
+zfs_replication_calls; beside them properties_zfs and encryption_zfs.
 """
 
 from __future__ import annotations
 
+from zfsstore.volumes.encryption_zfs import EncryptionCalls
 from zfsstore.volumes.zfs_replication_calls import ReplicationCalls
 
 
-class ZfsVolumes(ReplicationCalls):
-    """A ReplicationBackend and OperatorBackend over the zfs program.
+class ZfsVolumes(ReplicationCalls, EncryptionCalls):
+    """A ReplicationBackend, OperatorBackend and EncryptionBackend over the zfs program.
 
     Args:
         client: runs the commands.

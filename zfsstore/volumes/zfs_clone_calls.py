@@ -12,6 +12,7 @@ from modules.errors import (
     Conflict,
     HasDependents,
     IntegrityError,
+    InvalidArgument,
     NotFound,
     SnapshotExists,
     SnapshotNotFound,
@@ -28,9 +29,10 @@ from zfsstore.volumes.datasets import (
     Found,
     creation_properties,
     is_complete,
-    not_mounted,
+    refuse_locked,
     require_mounted,
     settle,
+    unusable,
 )
 from zfsstore.volumes.properties import SETTABLE
 from zfsstore.volumes.zfs_naming import named_errors
@@ -65,6 +67,8 @@ class CloneCalls(SnapshotCalls):
         dataset = self._lookup.dataset(parts)
         with self._lookup.control("clone volume", new_name):
             parent = self._lookup.need(parent_volume_uuid, "clone volume")
+            refuse_locked(parent, operation="clone volume")
+            _refuse_shared_key(parent, new_name)
             _all, origin = self._need_snapshot(parent, parent_snapshot_uuid, "clone snapshot")
             self._make_trash()
             uuid = common.new_uuid()
@@ -110,7 +114,7 @@ class CloneCalls(SnapshotCalls):
             found = self._lookup.need(volume_uuid, "roll back volume")
             snapshots, wanted = self._need_snapshot(found, snapshot_uuid, "roll back to snapshot")
             if not found.is_mounted:
-                raise not_mounted(found.dataset, found.path, operation="roll back volume")
+                raise unusable(found, operation="roll back volume")
             label = f"{found.name}@{wanted.name}"
             newer = snapshots[snapshots.index(wanted) + 1 :]
             self._check_newer(label, newer, destroy_newer=destroy_newer)
@@ -217,6 +221,25 @@ class CloneCalls(SnapshotCalls):
             (present,) = self._zfs.get([dataset], (UUID,))
             if present.own(UUID) == uuid:
                 self._zfs.destroy(dataset)
+
+
+def _refuse_shared_key(parent: Found, new_name: str) -> None:
+    """Keep the clone in its tenant when it is encrypted: it has the same key for good.
+
+    Raises:
+        InvalidArgument: it would be, or be in, another tenant, which then is locked and unlocked
+            with this one.
+    """
+    tenant = parent.name.partition("/")[0]
+    if not parent.has_tenants_key or new_name.startswith(f"{tenant}/"):
+        return
+    raise InvalidArgument(
+        f"a clone has the key of the encrypted tenant {tenant!r}, and must stay in it",
+        field="new_name",
+        operation="clone volume",
+        subject=f"{parent.name} to {new_name}",
+        hint="copy the objects instead",
+    )
 
 
 def _record_of(found: Found) -> VolumeRecord | None:

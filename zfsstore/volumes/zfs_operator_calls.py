@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from modules.errors import HasDependents, InvalidArgument, NotFound, StorageError, VolumeExists
 from modules.volumes import DestroyPlan, Volume
-from zfsstore.volumes.datasets import NAME, Found, not_mounted, settle
+from zfsstore.volumes.datasets import NAME, Found, refuse_locked, settle, unusable
 from zfsstore.volumes.zfs_clone_calls import CloneCalls
 from zfsstore.volumes.zfs_naming import named_errors
 from zfsstore.volumes.zfs_volume_calls import leave, no_tenant, to_dict
@@ -34,7 +34,9 @@ class OperatorCalls(CloneCalls):
             found = self._lookup.need(uuid, "rename volume")
             self._check_kind(found.name, new_name, "rename volume")
             if found.name != new_name:
+                refuse_locked(found, operation="rename volume")
                 self._check_target(new_name, "rename volume")
+                _check_key(found, new_name)
                 tree = self._lookup.with_buckets(found)
                 names = _both_names([one.name for one in tree], found.name, new_name)
                 with self._lookup.alone(names, patience_s=self.patience_s):
@@ -99,7 +101,7 @@ class OperatorCalls(CloneCalls):
             if tenant is None:
                 raise no_tenant(new_name, operation)
             if not tenant.is_mounted:
-                raise not_mounted(tenant.dataset, tenant.path, operation=operation)
+                raise unusable(tenant, operation=operation)
         try:
             self._zfs.get([self._lookup.dataset(parts)], (NAME,))
         except NotFound:
@@ -130,6 +132,24 @@ class OperatorCalls(CloneCalls):
         self._lookup.create_fence(name)
         settle(found)
         return found
+
+
+def _check_key(found: Found, new_name: str) -> None:
+    """Make sure that a bucket stays with the key that it is encrypted with.
+
+    Raises:
+        InvalidArgument: it would leave its encrypted tenant.
+    """
+    tenant = found.name.partition("/")[0]
+    leaves = "/" in found.name and not new_name.startswith(f"{tenant}/")
+    if leaves and found.has_tenants_key:
+        raise InvalidArgument(
+            f"it has the key of its encrypted tenant {tenant!r}, and must stay in it",
+            field="new_name",
+            operation="rename volume",
+            subject=f"{found.name} to {new_name}",
+            hint="copy the objects instead",
+        )
 
 
 def _both_names(names: Sequence[str], old: str, new: str) -> Iterable[str]:

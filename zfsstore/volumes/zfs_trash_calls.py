@@ -18,6 +18,7 @@ from modules.errors import (
     VolumeNotFound,
 )
 from modules.volumes import TrashedVolume, Volume
+from zfsstore import layout
 from zfsstore.volumes import common
 from zfsstore.volumes.datasets import (
     NAME,
@@ -25,6 +26,8 @@ from zfsstore.volumes.datasets import (
     TRASHED_AT,
     TRASHED_NAME,
     UUID,
+    Found,
+    refuse_locked,
     require_mounted,
 )
 from zfsstore.volumes.zfs_naming import named_errors
@@ -43,6 +46,7 @@ class _Entry:
     dataset: str
     trashed: TrashedVolume
     has_name: bool
+    is_locked: bool
 
 
 class TrashCalls(OperatorCalls):
@@ -52,15 +56,18 @@ class TrashCalls(OperatorCalls):
         """Move the dataset, with its snapshots and a tenant's buckets, to ``ROOT/.trash``.
 
         What lies there is not mounted and does not count to the tenant's quota. Clones of it
-        stay as they are.
+        stay as they are. A bucket of an encrypted tenant cannot leave its key: it goes to the
+        ``.trash`` of the tenant, and counts to its quota.
 
         Raises:
             VolumeNotFound: no such volume.
+            Locked: it is encrypted and locked.
             Busy: it was not let go in time; nothing was changed.
         """
         with self._lookup.control("delete volume", uuid):
             found = self._lookup.need(uuid, "delete volume")
-            self._make_trash()
+            refuse_locked(found, operation="delete volume")
+            trash = self._trash_for(found)
             names = [one.name for one in self._lookup.with_buckets(found)]
             with self._lookup.alone(names, patience_s=self.patience_s):
                 note = {
@@ -68,12 +75,12 @@ class TrashCalls(OperatorCalls):
                     TRASHED_AT: datetime.now(UTC).isoformat(),
                 }
                 self._zfs.set(found.dataset, note)
-                trashed = f"{self._lookup.trash}/{common.trash_name(found.uuid)}"
+                trashed = f"{trash}/{common.trash_name(found.uuid)}"
                 self._until_free(lambda: self._zfs.rename(found.dataset, trashed))
                 leave(found.path)
 
     def list_trash(self) -> list[TrashedVolume]:
-        """Return what lies in the trash, oldest first; one command for all."""
+        """Return what lies in the trash, oldest first; two commands for all."""
         return [entry.trashed for entry in self._entries()]
 
     def restore_volume(self, trash_id: str, name: str | None = None) -> Volume:
@@ -101,7 +108,8 @@ class TrashCalls(OperatorCalls):
             with self._lookup.alone(names, patience_s=self.patience_s):
                 dataset = self._lookup.dataset(parts)
                 self._put_back(entry, dataset, new_name, buckets)
-                require_mounted(dataset, self._lookup.path(parts), operation="restore volume")
+                if not entry.is_locked:
+                    require_mounted(dataset, self._lookup.path(parts), operation="restore volume")
             return to_dict(self._settled(entry.trashed.uuid, new_name))
 
     def empty_trash(self, *, older_than: timedelta, dry_run: bool = True) -> list[TrashedVolume]:
@@ -140,7 +148,7 @@ class TrashCalls(OperatorCalls):
     def _dependents(self) -> dict[str, set[str]]:
         """Return the clones of each dataset in the trash; one command for all."""
         listed = self._zfs.list_datasets(
-            [self._lookup.trash], ("clones",), types=("snapshot",), recursive=True
+            self._trashes(), ("clones",), types=("snapshot",), recursive=True
         )
         found: dict[str, set[str]] = {}
         for one in listed:
@@ -150,14 +158,32 @@ class TrashCalls(OperatorCalls):
 
     def _entries(self) -> list[_Entry]:
         """Return what lies in the trash, oldest first."""
-        trash = self._lookup.trash
-        try:
-            listed = self._zfs.get([trash], (*PROPERTIES, TRASHED_AT), depth=1)
-        except NotFound:
+        trashes = self._trashes()
+        if not trashes:
             return []  # nothing was ever deleted
-        entries = [_entry_of(one) for one in listed if one.name != trash]
+        listed = self._zfs.get(trashes, (*PROPERTIES, TRASHED_AT), depth=1)
+        entries = [_entry_of(one) for one in listed if one.name not in trashes]
         found = [entry for entry in entries if entry is not None]
         return sorted(found, key=lambda e: (e.trashed.trashed_at or _BEGINNING, e.trashed.id))
+
+    def _trash_for(self, found: Found) -> str:
+        """Return the dataset that a volume is moved below, created when it is missing."""
+        if found.has_own_key or not found.has_tenants_key:
+            self._make_trash()
+            return self._lookup.trash
+        trash = f"{found.encryption_root}/{layout.TRASH}"
+        self._zfs.create_if_absent(trash, {"canmount": "off", "mountpoint": "none"})
+        return trash
+
+    def _trashes(self) -> list[str]:
+        """Return the store's trash and those of encrypted tenants, as far as they exist."""
+        own, name = self._lookup.trash, f"/{layout.TRASH}"
+        listed = self._zfs.get([self._lookup.root_dataset], (UUID,), depth=2)
+        return [
+            one.name
+            for one in listed
+            if one.name == own or (one.name.endswith(name) and not one.name.startswith(f"{own}/"))
+        ]
 
     def _entry(self, trash_id: str) -> _Entry:
         for entry in self._entries():
@@ -192,9 +218,8 @@ class TrashCalls(OperatorCalls):
         except VolumeNotFound as error:
             raise no_tenant(new_name, "restore volume") from error
         self._lookup.remember(entry.trashed.uuid, dataset)
-        self._zfs.mount(dataset)
-        for bucket in buckets:
-            self._zfs.mount(dataset + bucket.removeprefix(entry.dataset))
+        for present in () if entry.is_locked else (entry.dataset, *buckets):
+            self._zfs.mount(dataset + present.removeprefix(entry.dataset))
         for note in (TRASHED_NAME, TRASHED_AT):
             with suppress(StorageError):  # says nothing outside of the trash
                 self._zfs.inherit(dataset, note)
@@ -250,7 +275,8 @@ def _entry_of(present: Dataset) -> _Entry | None:
         trashed_at=_parsed_time(present.own(TRASHED_AT)),
         used_bytes=present.number("used") or 0,
     )
-    return _Entry(present.name, trashed, name is not None)
+    is_locked = present.value("keystatus") == "unavailable"
+    return _Entry(present.name, trashed, name is not None, is_locked)
 
 
 def _parsed_time(text: str | None) -> datetime | None:
