@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from modules import StorageModule, fences
-from modules.errors import NotSupported, VolumeNotFound
+from modules.errors import InvalidName, NotSupported, VolumeNotFound
 from modules.extensions import SupportsFence, SupportsStateDir, SupportsVolumes
 from modules.volumes import SnapshotBackend
 from zfsstore.host.blobs import MakeContext, Modules
@@ -20,6 +20,8 @@ from zfsstore.host.namespace.names import check_bucket, check_tenant
 from zfsstore.host.namespace.records import BucketInfo
 from zfsstore.host.namespace.store import Store
 from zfsstore.zfs.names import check_short_name
+
+_MAX_SNAPSHOT_NAME: Final = 255
 
 
 @runtime_checkable
@@ -109,7 +111,7 @@ class BucketOpener:
             NotSupported: the module has no snapshots.
         """
         path = bucket_path(tenant, name)
-        check_short_name(snapshot, field="snapshot")
+        _check_snapshot_name(snapshot)
         found = self._find_module(tenant.policy)
         if found.volumes is None or not found.has_snapshots:
             raise NotSupported(
@@ -134,6 +136,17 @@ class BucketOpener:
                 volumes is not None and isinstance(volumes.volumes, SnapshotBackend),
             )
         return found
+
+
+def _check_snapshot_name(name: str) -> None:
+    check_short_name(name, field="snapshot")
+    if len(name) > _MAX_SNAPSHOT_NAME:
+        raise InvalidName(
+            f"it has {len(name)} characters, at most {_MAX_SNAPSHOT_NAME} are allowed",
+            operation="read snapshot",
+            subject=f"{name[:80]}...",
+            field="snapshot",
+        )
 
 
 def find_row(store: Store, tenant: Tenant, name: str) -> BucketInfo | None:

@@ -11,7 +11,7 @@ from zfsstore.host.namespace.bucket_changes import new_bucket
 from zfsstore.host.namespace.dialects import POSTGRESQL, SQLITE
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Draft
-from zfsstore.host.namespace.snapshots import SnapshotDatabase, WalCopies
+from zfsstore.host.namespace.snapshots import SnapshotDatabase
 from zfsstore.host.namespace.sqlite import SharedSqliteDatabase, VolumeDatabase
 from zfsstore.host.namespace.statements import compile_statements
 from zfsstore.host.namespace.store import Store
@@ -53,7 +53,7 @@ def test_an_old_index_is_migrated(state_dir: Path) -> None:
 
 def test_an_old_index_in_a_snapshot_is_read_as_it_is(state_dir: Path, tmp_path: Path) -> None:
     old_database(state_dir / "index.db")
-    store = Store(SnapshotDatabase(state_dir, WalCopies(tmp_path / "cache")))
+    store = Store(SnapshotDatabase(state_dir, tmp_path / "cache"))
     assert Index(store).get("a") is None
     assert 0 == Index(store).info().key_count
     store.close()

@@ -32,6 +32,8 @@ SNAPSHOT_IDLE_S: Final = 1.0
 _Key = tuple[str, Identity]
 """A state directory by path and by what it is: another volume may take over the path."""
 
+_NO_IDENTITY: Final = (0, 0)
+
 _abandoned: Final[list[object]] = []
 """Connections that a fork copied. Closing them here would drop the parent's file locks."""
 
@@ -90,12 +92,12 @@ class Indexes:
         """Give the index in a snapshot, whose state directory this is; for reading only.
 
         Raises:
-            Unavailable: the directory is not there.
             SnapshotNotFound: the volume was not complete when it was taken.
             NotSupported: a newer release wrote it.
         """
-        with self._used(_key(state_dir), "", SNAPSHOT_IDLE_S) as entry:
-            yield Index(entry.open(lambda: SnapshotDatabase(state_dir, self._copies)))
+        copy = self._copies.path_for(state_dir)  # another for another snapshot of the same name
+        with self._used((str(copy), _NO_IDENTITY), "", SNAPSHOT_IDLE_S) as entry:
+            yield Index(entry.open(lambda: SnapshotDatabase(state_dir, copy)))
 
     @contextmanager
     def lease_shared(self) -> Iterator[Store]:

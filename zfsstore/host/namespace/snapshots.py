@@ -29,13 +29,13 @@ class SnapshotDatabase(SqliteDatabase):
 
     Args:
         directory: the state directory in the snapshot.
-        copies: where a database goes that cannot be read where it is.
+        copy: where a database goes that cannot be read where it is (WalCopies.path_for).
     """
 
-    def __init__(self, directory: Path, copies: WalCopies) -> None:
+    def __init__(self, directory: Path, copy: Path) -> None:
         self.directory = directory
         self.name = f"{directory / DATABASE_NAME}.db"
-        self._copy = copies.path_for(directory)
+        self._copy = copy
         self._lock = -1
 
     def prepare(self) -> None:
