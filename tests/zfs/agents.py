@@ -16,7 +16,7 @@ from zfsstore.agent.client import AgentRunner
 from zfsstore.zfs.client import ZfsClient
 
 NOBODY = 65534
-CAPABILITIES = ("sys_admin", "chown", "dac_override", "dac_read_search", "fowner")
+CAPABILITIES = ("sys_admin", "chown", "dac_override")
 
 
 class RunningAgent:

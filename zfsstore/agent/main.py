@@ -154,6 +154,7 @@ def serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     mounter.take_over()
+    tell_systemd("READY=1")
     _log.info("works below %s for user %s", ", ".join(scope.roots), user.pw_name)
     try:
         server.serve()
@@ -217,6 +218,16 @@ def inherited_socket() -> socket.socket | None:
     if os.environ.get("LISTEN_FDS") != "1" or not is_right or not is_listening:
         raise ConfigurationError("systemd must pass one Unix stream socket", field="LISTEN_FDS")
     return passed
+
+
+def tell_systemd(state: str) -> None:
+    """Tell systemd, if it waits for that. Source: sd_notify(3)."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        address = f"\0{path[1:]}" if path.startswith("@") else path
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as teller:
+            teller.connect(address)
+            teller.sendall(state.encode())
 
 
 def bound_socket(path: str | None, gid: int) -> socket.socket:
