@@ -5,8 +5,8 @@
 | func           | ``{"getModule": callable(name) -> StorageModule}``: how a wrapper finds another |
 | tenant         | "acme" or "acme/photos": whose data, and in which bucket |
 | snapshot       | name of the snapshot to read from; reads only |
-| volume_id      | uuid of the volume, when the host knows it |
-| key_domain     | random id that encryption and deduplication bind to (docs/design.md, Identity) |
+| volume_id      | uuid of the volume, for a module that says ``needs_volume_identity`` |
+| key_domain     | with it, the id that encryption and deduplication bind to (design.md, Identity) |
 | content_length | how many bytes a put will be given, and must not accept any other number |
 | request_id     | for logs |
 
