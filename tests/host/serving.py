@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tests.host import on_datasets
+
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 30.0
 
@@ -58,6 +60,8 @@ class Server:
 
     def start(self) -> Server:
         """Start and wait until it accepts connections."""
+        if on_datasets.is_wanted() and not self.data_dir.exists():
+            on_datasets.configure(self.data_dir)
         log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("a")
         with log:
             self._process = subprocess.Popen(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.zfs.datasets import destroy_tree, zfs
+from tests.zfs.datasets import STORE_ARGUMENTS, destroy_tree, zfs
 from zfsstore import ZFSStorage
 
 
@@ -32,7 +32,7 @@ def root_dataset(pool: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def store(root_dataset: str) -> ZFSStorage:
-    return ZFSStorage(dataset=root_dataset)
+    return ZFSStorage(dataset=root_dataset, **STORE_ARGUMENTS)
 
 
 @pytest.fixture

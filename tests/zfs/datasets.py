@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from modules.volumes import Volume
 from zfsstore import ZFSStorage
+from zfsstore.agent.client import AgentRunner
 from zfsstore.zfs.runner import LocalRunner
+
+AGENT = os.environ.get("ZFSSTORE_TEST_AGENT")
+"""The socket of an agent when the tests run as a user who is not root; see tools/test-zfs."""
+
+STORE_ARGUMENTS: dict[str, Any] = {} if AGENT is None else {"agent": AGENT}
+"""What a ZFSStorage of these tests needs, beside its dataset."""
+
+_READING = frozenset({"get", "list"})
 
 
 def run(*argv: str) -> str:
-    """Run a command and return what it printed."""
-    done = LocalRunner()(argv)
+    """Run a command and return what it printed; through the agent when there is one."""
+    is_changing = argv[0] == "zfs" and argv[1] not in _READING
+    runner = AgentRunner(AGENT) if AGENT is not None and is_changing else LocalRunner()
+    done = runner(argv)
     assert done["success"], f"{argv}: {done['stderr']}"
     return done["stdout"]
 

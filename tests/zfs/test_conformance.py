@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from modules.conformance import StorageModuleSuite
-from tests.zfs.datasets import destroy_tree, zfs
+from tests.zfs.datasets import AGENT, STORE_ARGUMENTS, destroy_tree, zfs
 
 
 @pytest.mark.zfs
@@ -22,8 +22,9 @@ class TestZFSStorageDataset(StorageModuleSuite, unittest.TestCase):
     @classmethod
     def arguments(cls, directory: str) -> Mapping[str, Any]:
         cls.dataset = f"{os.environ['ZFSSTORE_TEST_POOL']}/suite-{secrets.token_hex(4)}"
-        zfs("create", "-o", f"mountpoint={directory}/objects", cls.dataset)
-        return {"dataset": cls.dataset}
+        elsewhere = ("-o", f"mountpoint={directory}/objects") if AGENT is None else ()
+        zfs("create", *elsewhere, cls.dataset)
+        return {"dataset": cls.dataset, **STORE_ARGUMENTS}
 
     @classmethod
     def tearDownClass(cls) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.serving import Server, path_of
-from tests.zfs.datasets import zfs
+from tests.zfs.datasets import STORE_ARGUMENTS, zfs
 
 pytestmark = pytest.mark.zfs
 
@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_tenants_buckets_are_datasets(server: Server, root_dataset: str) -> None:
     admin = server.client()
-    spec = {"module": "zfsstore.ZFSStorage", "args": {"dataset": root_dataset}}
+    spec = {"module": "zfsstore.ZFSStorage", "args": {"dataset": root_dataset, **STORE_ARGUMENTS}}
     assert admin.put_json("/cdmi/system_configuration/vendor_modules/tank", spec).status == 204
     made = admin.put_json("/cdmi/system_configuration/users/acme", {"policy": "tank"})
     assert is_dataset(f"{root_dataset}/acme")

@@ -1,0 +1,25 @@
+"""The tests of the host once more, on ZFS and as a user who is not root; see tools/test-zfs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from tests.zfs.datasets import AGENT, STORE_ARGUMENTS, zfs
+from zfsstore.cli.main import main
+
+
+def is_wanted() -> bool:
+    """Tell whether the stores of these tests are to be datasets, by an agent."""
+    return AGENT is not None
+
+
+def configure(data_dir: Path) -> None:
+    """Make the host's first module keep its objects in a new dataset."""
+    dataset = f"{os.environ['ZFSSTORE_TEST_POOL']}/host-{secrets.token_hex(4)}"
+    zfs("create", dataset)
+    arguments = json.dumps({"dataset": dataset, **STORE_ARGUMENTS})
+    argv = ["--data", str(data_dir), "module", "put", "default", "zfsstore.ZFSStorage"]
+    assert main([*argv, "--args", arguments]) == 0
