@@ -226,6 +226,13 @@ def test_a_tenants_quota(admin: Client, name: str) -> None:
     assert admin.get(tenant).json()["quota_bytes"] == 2 * quota
     assert admin.put_json(tenant, {"policy": "default"}).status == 204
     assert admin.get(tenant).json()["quota_bytes"] == 2 * quota
+    assert admin.put_json(tenant, {"policy": "default", "quota_bytes": None}).status == 204
+    assert admin.get(tenant).json()["quota_bytes"] is None
+    chosen = {"quota": "32M"}
+    assert admin.put_json(tenant, {"policy": "default", "properties": chosen}).status == 204
+    assert admin.get(tenant).json()["quota_bytes"] == 32 * 1024 * 1024
+    refused = admin.put_json(tenant, {"policy": "default", "properties": {"copies": "2"}})
+    assert (refused.status, refused.error["code"]) == (501, "not_supported")
     assert admin.delete(tenant).status == 204
 
 

@@ -19,6 +19,7 @@ from zfsstore.host.backends import ensure_volume, find_volume, volumes_of
 from zfsstore.host.catalog import Catalog, Tenant
 from zfsstore.host.registry import ModuleRegistry
 from zfsstore.host.specs import KEEP, Keep, check_name, check_quota
+from zfsstore.volumes.properties import check_chosen, parse_size
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class TenantAdministration:
         check_name(name, "tenant")
         if self._find_tenant(name) is not None:
             raise AlreadyExists("there is one already", operation="create tenant", subject=name)
-        wanted = Tenant(name, policy, check_quota(quota_bytes))
-        return self._write_tenant(wanted, properties, encryption)
+        limit, others = _quota_apart(KEEP if quota_bytes is None else quota_bytes, properties)
+        wanted = Tenant(name, policy, None if isinstance(limit, Keep) else check_quota(limit))
+        return self._write_tenant(wanted, others, encryption)
 
     def put_tenant(
         self,
@@ -88,11 +90,12 @@ class TenantAdministration:
                 subject=name,
                 hint="delete its buckets first, or create another tenant",
             )
-        if isinstance(quota_bytes, Keep):
-            quota_bytes = present.quota_bytes if present is not None else None
-        wanted = Tenant(name, policy, check_quota(quota_bytes))
-        if present != wanted or properties:
-            self._write_tenant(wanted, properties, is_limit_certain=present is not None)
+        limit, others = _quota_apart(quota_bytes, properties)
+        if isinstance(limit, Keep):
+            limit = present.quota_bytes if present is not None else None
+        wanted = Tenant(name, policy, check_quota(limit))
+        if present != wanted or others:
+            self._write_tenant(wanted, others, is_limit_certain=present is not None)
             if present is not None and present.policy != policy:
                 self._delete_volume(present)
         return present is None
@@ -185,3 +188,27 @@ class TenantAdministration:
         volume = find_volume(volumes, tenant.name) if volumes is not None else None
         if volumes is not None and volume is not None:
             volumes.delete_volume(volume["uuid"])
+
+
+def _quota_apart(
+    quota_bytes: int | Keep | None, properties: Mapping[str, str] | None
+) -> tuple[int | Keep | None, dict[str, str]]:
+    """Return the quota, which may be among the properties, and the others.
+
+    The catalog keeps a tenant's quota too, so it must not get past it.
+
+    Raises:
+        InvalidArgument: a property is wrong, or says another quota.
+    """
+    others = check_chosen(properties)
+    chosen = others.pop("quota", None)
+    if chosen is None:
+        return quota_bytes, others
+    quota = parse_size(chosen)  # None for "none"
+    if not isinstance(quota_bytes, Keep) and quota_bytes != quota:
+        raise InvalidArgument(
+            f"quota_bytes is {quota_bytes}, and the property quota is {chosen}",
+            field="quota_bytes",
+            hint="give one of them",
+        )
+    return quota, others
