@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 from modules.errors import InvalidArgument, NotSupported
-from zfsstore.cli.confirmation import add_dry_run
+from modules.streams import SupportsRead
+from modules.volumes import ReplicationBackend, Volume
+from zfsstore.cli.confirmation import add_dry_run, add_yes, confirm, done
 from zfsstore.cli.output import Output, format_size
 from zfsstore.cli.parsers import OK, Commands, add_command
 from zfsstore.cli.progress import CountedReader, Progress
@@ -24,10 +27,25 @@ from zfsstore.cli.targets import (
 )
 
 if TYPE_CHECKING:
-    from modules.volumes import ReplicationBackend
     from zfsstore.host.services import Services
 
 CHUNK_BYTES = 1024 * 1024
+
+
+@runtime_checkable
+class _Replicas(ReplicationBackend, Protocol):
+    """What keeps received volumes as they were sent until they are broken off."""
+
+    def receive_stream(
+        self,
+        destination: str,
+        stream: SupportsRead,
+        *,
+        read_only: bool = True,
+        rollback: bool = False,
+    ) -> int: ...
+
+    def break_off_volume(self, uuid: str) -> Volume: ...
 
 
 def add_commands(group: Commands) -> None:
@@ -50,6 +68,10 @@ result, also with --json. A stream that ends with an error is incomplete: throw 
     send.add_argument("--raw", action="store_true", help="encrypted blocks as they are (ZFS)")
     _add_progress(send)
     add_dry_run(send)
+    _add_receiving(group)
+
+
+def _add_receiving(group: Commands) -> None:
     receive = add_command(
         group,
         "receive",
@@ -58,12 +80,32 @@ result, also with --json. A stream that ends with an error is incomplete: throw 
         description="""\
 Read a stream of `zfsstore volume send` from standard input. A whole one becomes a new bucket, one
 with a base updates the bucket that has the base and was not changed since. A stream that breaks
-off changes nothing.""",
+off changes nothing. What is received is read-only, so that the next stream fits it, until
+`zfsstore volume break-off`.""",
         example="zfsstore volume receive acme/copy < photos.stream",
     )
     add_volume(receive, text="a bucket of a tenant that exists, as in acme/copy")
+    receive.add_argument("--writable", action="store_true", help="break a new bucket off at once")
+    receive.add_argument(
+        "--rollback",
+        action="store_true",
+        help="throw away what was changed since the base; needs --yes",
+    )
     _add_progress(receive)
+    add_yes(receive)
     add_dry_run(receive)
+    break_off = add_command(
+        group,
+        "break-off",
+        run_break_off,
+        summary="let a received bucket be written to",
+        description="""\
+Let a received bucket be written to, as when the machine it came from is lost. Later streams of its
+origin do not fit it then.""",
+        example="zfsstore volume break-off acme/copy",
+    )
+    add_volume(break_off, text="a received bucket, as in acme/copy")
+    add_dry_run(break_off)
 
 
 def _add_progress(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +134,7 @@ def run_send(args: argparse.Namespace, output: Output) -> int:
             base = SnapshotName(name.volume, args.base)
             find_snapshot(opened, base, operation="send snapshot from base")
         backend = _replication(opened, name.volume)
-        raw = {"raw": True} if args.raw else {}
+        raw = _raw(backend, name) if args.raw else {}
         if not args.dry_run:
             stream = backend.send_stream(name.volume, name.snapshot, args.base, **raw)
             with closing(stream):
@@ -131,8 +173,13 @@ def run_receive(args: argparse.Namespace, output: Output) -> int:
         is_new = all(row["name"] != args.volume for row in backend.list_volumes())
         if is_new:
             require_free(opened, args.volume, operation="receive volume")
+        if args.rollback and not args.dry_run:
+            confirm(args, args.volume, operation="roll back and receive volume", plan=())
         if not args.dry_run:
-            backend.receive_stream(args.volume, CountedReader(sys.stdin.buffer, progress))
+            source = CountedReader(sys.stdin.buffer, progress)
+            backend.receive_stream(
+                args.volume, source, read_only=not args.writable, rollback=args.rollback
+            )
             progress.finish()
     what = "make" if is_new else "update"
     data = {
@@ -147,14 +194,43 @@ def run_receive(args: argparse.Namespace, output: Output) -> int:
     return OK
 
 
-def _replication(opened: Services, name: str) -> ReplicationBackend:
-    from modules.volumes import ReplicationBackend
+def run_break_off(args: argparse.Namespace, output: Output) -> int:
+    """Let a received bucket be written to."""
+    with services(args) as opened:
+        backend = _replication(opened, args.volume)
+        volume = opened.volumes.get_volume(args.volume)
+        if volume["vol_type"] != "dp":
+            raise InvalidArgument(
+                "it can be written to", operation="break off volume", subject=args.volume
+            )
+        if not args.dry_run:
+            backend.break_off_volume(volume["uuid"])
+    data = {"name": args.volume, "dry_run": args.dry_run}
+    output.text(f"{done(args, 'break off', 'broke off')} {args.volume}", data)
+    return OK
 
+
+def _replication(opened: Services, name: str) -> _Replicas:
     backend = backend_of(opened, name)
-    if isinstance(backend, ReplicationBackend) and backend.capabilities()["replication"]:
+    if isinstance(backend, _Replicas) and backend.capabilities()["replication"]:
         return backend
-    raise NotSupported(
-        "its storage module sends and receives no streams",
+    raise _cannot("sends and receives no streams", name)
+
+
+def _raw(backend: ReplicationBackend, name: SnapshotName) -> dict[str, bool]:
+    """Return the argument for a raw stream.
+
+    Raises:
+        NotSupported: the backend encrypts nothing.
+    """
+    if "raw" in inspect.signature(backend.send_stream).parameters:
+        return {"raw": True}
+    raise _cannot("sends no raw streams, it encrypts nothing", str(name))
+
+
+def _cannot(what: str, name: str) -> NotSupported:
+    return NotSupported(
+        f"its storage module {what}",
         capability="replication",
         operation="send or receive volume",
         subject=name,

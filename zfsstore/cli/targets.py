@@ -112,6 +112,7 @@ def volume_to_dict(volume: Volume) -> dict[str, Any]:
         "name": volume["name"],
         "uuid": volume["uuid"],
         "state": volume["state"],
+        "read_only": volume["vol_type"] == "dp",
         "quota_bytes": volume["size_bytes"],
         "used_bytes": volume.get("used_bytes"),
         "clone_of": f"{clone['parent_volume']}@{clone['parent_snapshot']}" if clone else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from modules.errors import AlreadyExists, InvalidArgument, VolumeExists
+from modules.errors import InvalidArgument
 from zfsstore.cli.confirmation import add_dry_run, done
 from zfsstore.cli.output import Output, format_size
 from zfsstore.cli.parsers import OK, Commands, add_command, add_group
@@ -13,17 +13,12 @@ from zfsstore.cli.properties import (
     add_key,
     parse_key,
     parse_property,
-    set_properties,
-    set_quota,
-    without,
 )
-from zfsstore.cli.session import administration, services
+from zfsstore.cli.session import administration
 from zfsstore.cli.values import parse_quota
 
 if TYPE_CHECKING:
-    from modules.volume_properties import EncryptionKey
     from zfsstore.host.catalog import Tenant
-    from zfsstore.host.services import Services
 
 
 def add_parser(commands: Commands) -> None:
@@ -102,7 +97,11 @@ inherit. Clients notice nothing.""",
     )
     change.add_argument("name", metavar="NAME")
     change.add_argument(
-        "--quota", type=parse_quota, metavar="SIZE", default="", help="such as 2TiB, or none"
+        "--quota",
+        type=parse_quota,
+        metavar="SIZE",
+        default=argparse.SUPPRESS,
+        help="such as 2TiB, or none",
     )
     _add_property(change)
     add_dry_run(change)
@@ -126,69 +125,54 @@ def tenant_to_dict(tenant: Tenant) -> dict[str, Any]:
 
 def run_create(args: argparse.Namespace, output: Output) -> int:
     """Create a tenant."""
-    key = parse_key(args)
-    with services(args) as opened:
-        if key is not None or args.property:
-            _create_volume(opened, args, key)
-        tenant = opened.administration.create_tenant(
-            args.name, policy=args.policy, quota_bytes=args.quota
+    properties, key = _properties(args), parse_key(args)
+    with administration(args) as admin:
+        tenant = admin.create_tenant(
+            args.name,
+            policy=args.policy,
+            quota_bytes=args.quota,
+            properties=properties,
+            encryption=key,
         )
     output.text(f"created tenant {tenant.name}", tenant_to_dict(tenant))
     return OK
 
 
-def _create_volume(opened: Services, args: argparse.Namespace, key: EncryptionKey | None) -> None:
-    """Create the volume with what only the creating command can give it; the tenant follows.
-
-    Raises:
-        AlreadyExists, NotSupported, StorageError: nothing was created.
-    """
-    from modules.volume_properties import PropertyBackend
-    from zfsstore.host.backends import volume_backend
-    from zfsstore.host.specs import check_name, check_quota
-
-    name = check_name(args.name, "tenant")
-    if any(tenant.name == name for tenant in opened.catalog.list_tenants()):
-        raise AlreadyExists("there is one already", operation="create tenant", subject=name)
-    opened.catalog.get_module(args.policy)
-    backend = volume_backend(opened.registry.get(args.policy), args.policy)
-    if not isinstance(backend, PropertyBackend):
-        raise without("properties", name, "create tenant")
-    try:
-        backend.create_volume(
-            name, check_quota(args.quota), properties=dict(args.property), encryption=key
-        )
-    except VolumeExists as error:
-        error.hint = "leave --property and the key out to take over the volume that is there"
-        raise
-
-
 def run_set(args: argparse.Namespace, output: Output) -> int:
     """Change a tenant's quota and properties."""
-    from zfsstore.volumes.properties import check_chosen
-
-    properties = check_chosen(dict(args.property))
-    if args.quota == "" and not properties:
+    properties = _properties(args)
+    if "quota" not in args and not properties:
         raise InvalidArgument(
             "nothing is to be changed",
             operation="change tenant",
             subject=args.name,
             hint="add --quota or --property",
         )
-    with services(args) as opened:
-        tenant = opened.administration.get_tenant(args.name)
+    with administration(args) as admin:
+        tenant = admin.get_tenant(args.name)
         if not args.dry_run:
-            if args.quota != "":
-                set_quota(opened, args.name, args.quota)
-            if properties:
-                set_properties(opened, args.name, properties)
-            tenant = opened.administration.get_tenant(args.name)
+            quota = args.quota if "quota" in args else tenant.quota_bytes
+            admin.put_tenant(
+                args.name, policy=tenant.policy, quota_bytes=quota, properties=properties
+            )
+            tenant = admin.get_tenant(args.name)
     changes = [f"{name}={value}" for name, value in properties.items()]
-    if args.quota != "":
+    if "quota" in args:
         changes.insert(0, f"quota={'none' if args.quota is None else format_size(args.quota)}")
     data = tenant_to_dict(tenant) | {"properties": properties, "dry_run": args.dry_run}
     output.text(f"{done(args, 'set', 'set')} {' '.join(changes)} of tenant {args.name}", data)
     return OK
+
+
+def _properties(args: argparse.Namespace) -> dict[str, str]:
+    from zfsstore.volumes.properties import check_chosen
+
+    properties = check_chosen(dict(args.property))
+    if "quota" in properties:
+        raise InvalidArgument(
+            "the quota is no property here", field="--property", hint="write --quota SIZE"
+        )
+    return properties
 
 
 def run_list(args: argparse.Namespace, output: Output) -> int:

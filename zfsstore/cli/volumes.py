@@ -115,7 +115,7 @@ def run_list(args: argparse.Namespace, output: Output) -> int:
                 row["name"],
                 format_size(row["used_bytes"]),
                 format_size(row["quota_bytes"]),
-                row["state"],
+                _state(row),
                 row["clone_of"] or "-",
             )
             for row in rows
@@ -138,7 +138,7 @@ def run_show(args: argparse.Namespace, output: Output) -> int:
     facts = {
         "name": data["name"],
         "uuid": data["uuid"],
-        "state": data["state"],
+        "state": _state(data),
         "used": format_size(data["used_bytes"]),
         "quota": format_size(data["quota_bytes"]),
         "clone of": data["clone_of"],
@@ -203,3 +203,7 @@ def run_destroy(args: argparse.Namespace, output: Output) -> int:
             opened.volumes.destroy(args.volume)
     output.text("\n".join(lines), data)
     return OK
+
+
+def _state(row: dict[str, Any]) -> str:
+    return f"{row['state']}, read-only" if row["read_only"] else str(row["state"])
