@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zfsstore import layout
+from zfsstore.agent.grammar import parse
+from zfsstore.agent.scope import Scope
 from zfsstore.volumes.datasets import NAME, UUID
 from zfsstore.volumes.zfs import ZfsVolumes
 from zfsstore.zfs.client import ZfsClient
@@ -14,6 +16,7 @@ from zfsstore.zfs.names import encode_component
 from zfsstore.zfs.runner import RunResult
 
 ROOT = "tank/objects"
+SCOPE = Scope((ROOT,))
 
 
 class ListedDatasets:
@@ -44,6 +47,7 @@ class ListedDatasets:
         layout.write_volume_file(path, record)
 
     def __call__(self, argv: Sequence[str]) -> RunResult:
+        SCOPE.authorise(parse(argv))  # the privileged helper would run it, too
         self.argvs.append(list(argv))
         if argv[1] in self.said:
             return self.said[argv[1]]

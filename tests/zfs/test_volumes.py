@@ -19,6 +19,7 @@ from modules.errors import (
 from modules.state import open_database
 from tests.storage.helpers import get, put
 from tests.zfs.datasets import named, path_of, value, zfs
+from tests.zfs.indexed import zfs_volumes
 from zfsstore import ZFSStorage
 from zfsstore.volumes.datasets import NAME, TRASHED_NAME, UUID
 from zfsstore.zfs.names import encode_component
@@ -96,10 +97,11 @@ def test_deleted_volume_goes_to_the_trash_unmounted_and_its_name_is_free(
     uuid = named(store, name)["uuid"]
     zfs("snapshot", f"{dataset_of(root_dataset, name)}@before")
     stream = store.get_read_stream(bucket, put(store, bucket, b"open"))
+    volumes = zfs_volumes(store)
     with pytest.raises(Busy):
-        store.volumes.delete_volume(uuid)
+        volumes.delete_volume(uuid)
     stream.close()
-    store.volumes.delete_volume(uuid)
+    volumes.delete_volume(uuid)
     assert store.volumes.get_volume(uuid) is None
     with pytest.raises(VolumeNotFound):
         put(store, bucket, b"x")

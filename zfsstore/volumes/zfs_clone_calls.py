@@ -205,22 +205,22 @@ class CloneCalls(SnapshotCalls):
         ) from error
 
     @contextmanager
-    def _undone(self, dataset: str, uuid: str) -> Iterator[None]:
+    def _undone(self, dataset: str, uuid: str, *, with_snapshots: bool = False) -> Iterator[None]:
         """Destroy the dataset again when the block fails, if the block has made it."""
         try:
             yield
         except BaseException:
             try:
-                self._destroy_own(dataset, uuid)
+                self._destroy_own(dataset, uuid, with_snapshots=with_snapshots)
             except StorageError:
                 _log.exception("cannot take back the unfinished volume %s", dataset)
             raise
 
-    def _destroy_own(self, dataset: str, uuid: str) -> None:
+    def _destroy_own(self, dataset: str, uuid: str, *, with_snapshots: bool) -> None:
         with suppress(NotFound):
             (present,) = self._zfs.get([dataset], (UUID,))
             if present.own(UUID) == uuid:
-                self._zfs.destroy(dataset)
+                self._zfs.destroy(dataset, recursive=with_snapshots)
 
 
 def _refuse_shared_key(parent: Found, new_name: str) -> None:

@@ -30,7 +30,7 @@ from zfsstore.zfs.transfer import SupportsRead, copy_stream
 
 Progress = Callable[[int], None]
 
-_TAKE_OVER_PATIENCE_S: Final = 300.0
+_TAKE_OVER_PATIENCE_S: Final = 120.0
 """A transfer of hours is not to be thrown away for an upload of minutes."""
 
 
@@ -169,7 +169,8 @@ class ReplicationCalls(TrashCalls):
             "recordsize": OBJECT_RECORDSIZE,
             "readonly": "on" if read_only else "off",
         }
-        with self._undone(dataset, own), named_errors("receive volume", name):
+        undone = self._undone(dataset, own, with_snapshots=True)
+        with undone, named_errors("receive volume", name):
             sink = self._zfs.open_receive(dataset, mount=True, properties=properties)
             total = copy_stream(stream, sink, on_progress=on_progress)
             with self._lookup.control("receive volume", name):
