@@ -124,7 +124,10 @@ def test_a_clone_names_its_origin_wherever_that_is(
     listed.add(".trash/x", zfsstore__uuid=V[2], zfsstore__trashed_name="old tenant")
     listed.add(".trash/x/b", zfsstore__uuid=V[8], zfsstore__name="b")
     listed.add_volume(f"Ä/{long}", V[7])
+    listed.add("_c3_84/.trash", mountpoint="none")
+    listed.add("_c3_84/.trash/y", zfsstore__uuid=V[9], zfsstore__trashed_name="%C3%84/gone")
     origins = {
+        "of-locked": f"{ROOT}/_c3_84/.trash/y@s",
         "of-live": f"{ROOT}/_c3_84@s",
         "of-long": f"{ROOT}/_c3_84/{volumes._lookup.dataset(('Ä', long)).rpartition('/')[2]}@s",
         "of-trash": f"{ROOT}/.trash/x@s",
@@ -134,6 +137,7 @@ def test_a_clone_names_its_origin_wherever_that_is(
     for number, (name, origin) in enumerate(origins.items()):
         listed.add_volume(name, str(uuid.UUID(int=100 + number)), origin=origin)
     expected = {
+        "of-locked": "Ä/gone",
         "of-live": "Ä",
         "of-long": f"Ä/{long}",
         "of-trash": "old tenant",
@@ -141,6 +145,7 @@ def test_a_clone_names_its_origin_wherever_that_is(
         "of-foreign": "tank/elsewhere",
     }
     found = {v["name"]: v for v in volumes.list_volumes() if "clone" in v}
+    assert ["get", "get"] == commands(listed)  # the second for what lies deep in the trash
     assert expected == {name: v["clone"]["parent_volume"] for name, v in found.items()}
     single = {name: volumes.get_volume(v["uuid"]) for name, v in found.items()}
     assert found == single

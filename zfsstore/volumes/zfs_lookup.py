@@ -118,14 +118,12 @@ class Lookup(Naming):
         datasets = self.client.get([found.dataset], PROPERTIES, depth=1)
         return self._remembered(datasets)
 
-    def names(self, datasets: Iterable[str]) -> dict[str, str]:
-        """Return what people call *datasets* and snapshots: as volumes, where they are."""
+    def names(self, full_names: Sequence[str]) -> dict[str, str]:
+        """Return what people call datasets and snapshots: as volumes, where they are."""
         known = {found.dataset: found.name for found in self.walk()}
-        called = {}
-        for full in datasets:
-            dataset, at, snapshot = full.partition("@")
-            called[full] = f"{self.called(dataset, known)}{at}{snapshot}"
-        return called
+        called = self.called([full.partition("@")[0] for full in full_names], known)
+        parts = {full: full.partition("@") for full in full_names}
+        return {full: f"{called[dataset]}{at}{s}" for full, (dataset, at, s) in parts.items()}
 
     def remember(self, uuid: str, dataset: str) -> None:
         """Look for the volume there first."""

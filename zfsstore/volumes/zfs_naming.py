@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from modules.errors import (
@@ -71,13 +71,15 @@ class Naming:
             name = "/".join(filter(None, (names[parent], own_name or component)))
             names[present.name] = name
             volumes.append((present, name, uuid, own_name is not None))
+        origins = (present.value("origin") for present, *_rest in volumes)
+        called = self.called([o.partition("@")[0] for o in origins if o], names)
         return [
             found_volume(
                 present,
                 name,
                 uuid,
                 is_reachable=is_named and self._is_in_place(present, name),
-                origin=self._origin(present, names),
+                origin=_origin(present, called),
             )
             for present, name, uuid, is_named in volumes
         ]
@@ -85,46 +87,60 @@ class Naming:
     def _is_in_place(self, present: Dataset, name: str) -> bool:
         return present.value("mountpoint") == self.path(split_volume_name(name))
 
-    def _origin(self, present: Dataset, names: Mapping[str, str]) -> CloneOrigin | None:
-        snapshot = present.value("origin")
-        if not snapshot:
-            return None
-        dataset, _at, short = snapshot.partition("@")
-        return CloneOrigin(
-            parent_volume=self.called(dataset, names),
-            parent_snapshot=short,
-        )
+    def called(self, datasets: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
+        """Return what people call each dataset: the volume it is or, in the trash, was.
 
-    def called(self, dataset: str, names: Mapping[str, str]) -> str:
-        """Return what people call a dataset: the volume it is or, in the trash, was.
-
-        One more command where neither *names* nor the dataset's own name says it.
+        One more command, for all, where neither *names* nor a dataset's own name says it.
         """
-        if dataset in names:
-            return names[dataset]
-        if not dataset.startswith(f"{self.root_dataset}/"):
-            return dataset
-        below = dataset.removeprefix(f"{self.root_dataset}/").split("/")
-        parts = [decode_component(component) for component in below]
-        if below[0] != layout.TRASH and None not in parts:
-            return "/".join(filter(None, parts))
-        return self._asked(dataset)
-
-    def _asked(self, dataset: str) -> str:
-        called: list[str] = []
-        try:
-            chain = self.client.get(self.chain(dataset), (UUID, NAME, TRASHED_NAME))
-        except NotFound:
-            return dataset.removeprefix(f"{self.root_dataset}/")
-        for present in chain:
-            if present.name == self.trash:
-                continue
-            if present.name.rpartition("/")[0] == self.trash:
-                called.append(_trashed_name(present))
+        called: dict[str, str] = {}
+        unknown = []
+        for dataset in set(datasets):
+            below = dataset.removeprefix(f"{self.root_dataset}/")
+            parts = [decode_component(component) for component in below.split("/")]
+            if dataset in names:
+                called[dataset] = names[dataset]
+            elif below == dataset:
+                called[dataset] = dataset  # of somebody else
+            elif None not in parts:
+                called[dataset] = "/".join(filter(None, parts))
             else:
-                component = present.name.rpartition("/")[2]
-                called.append(_own_name(present, component) or component)
-        return "/".join(called)
+                unknown.append(dataset)
+        return called | (self._asked(unknown) if unknown else {})
+
+    def _asked(self, datasets: Sequence[str]) -> dict[str, str]:
+        chains = sorted({above for dataset in datasets for above in self.chain(dataset)})
+        listed: dict[str, Dataset] = {}
+        with suppress(NotFound):  # one of them is just gone
+            found = self.client.get(chains, (UUID, NAME, TRASHED_NAME))
+            listed = {present.name: present for present in found}
+        return {
+            dataset: _name_from([listed.get(above) for above in self.chain(dataset)])
+            or dataset.removeprefix(f"{self.root_dataset}/")
+            for dataset in datasets
+        }
+
+
+def _name_from(chain: Iterable[Dataset | None]) -> str | None:
+    """Return what the last of *chain*, from below the root down, is called."""
+    called: list[str] = []
+    for present in chain:
+        if present is None:
+            return None
+        parent, _slash, component = present.name.rpartition("/")
+        if component == layout.TRASH:
+            continue
+        if parent.endswith(f"/{layout.TRASH}"):  # also of an encrypted tenant
+            called = [_trashed_name(present)]
+        else:
+            called.append(_own_name(present, component) or component)
+    return "/".join(called)
+
+
+def _origin(present: Dataset, called: Mapping[str, str]) -> CloneOrigin | None:
+    dataset, _at, snapshot = (present.value("origin") or "").partition("@")
+    if not dataset:
+        return None
+    return CloneOrigin(parent_volume=called[dataset], parent_snapshot=snapshot)
 
 
 def _own_name(present: Dataset, component: str) -> str | None:
