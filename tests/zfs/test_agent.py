@@ -116,6 +116,8 @@ def test_a_link_at_the_mountpoint_is_not_followed(
 def test_a_rename_moves_the_tree_with_its_mounts(agent: RunningAgent, volume: str) -> None:
     agent.client.create(f"{volume}/inner")
     (path_of(f"{volume}/inner") / "file").write_text("x")
+    zfs("snapshot", f"{volume}/inner@a")
+    assert (path_of(f"{volume}/inner") / ".zfs/snapshot/a/file").exists()  # mounted by that
     old, new = path_of(volume), f"{volume}-new"
     agent.client.rename(volume, new)
     assert "x" == (path_of(f"{new}/inner") / "file").read_text()

@@ -64,26 +64,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DATASET",
         help="an existing, mounted dataset; everything below it is the agent's. May be repeated",
     )
-    made.add_argument(
-        "--user",
-        required=True,
-        metavar="USER",
-        help="the host's user (name or number): may ask, and owns new volumes",
-    )
-    made.add_argument(
-        "--allow-user",
-        action="append",
-        default=[],
-        metavar="USER",
-        help="may ask, too; root always may. May be repeated",
-    )
-    made.add_argument(
-        "--allow-group",
-        action="append",
-        default=[],
-        metavar="GROUP",
-        help="whose members may ask, too. May be repeated",
-    )
+    _add_users(made)
     made.add_argument(
         "--socket",
         metavar="PATH",
@@ -104,6 +85,29 @@ def parser() -> argparse.ArgumentParser:
         help="longest run of a command that does not stream (default %(default)g)",
     )
     return made
+
+
+def _add_users(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--user",
+        required=True,
+        metavar="USER",
+        help="the host's user (name or number): may ask, and owns new volumes",
+    )
+    made.add_argument(
+        "--allow-user",
+        action="append",
+        default=[],
+        metavar="USER",
+        help="may ask, too; root always may. May be repeated",
+    )
+    made.add_argument(
+        "--allow-group",
+        action="append",
+        default=[],
+        metavar="GROUP",
+        help="whose members may ask, too. May be repeated",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

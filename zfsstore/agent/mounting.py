@@ -162,9 +162,14 @@ class Mounter:
             _log.error("%s", result.get("stderr", "").rstrip())
 
     def take_over(self) -> None:
-        """Mount every volume that is not mounted; keep zfs(8) from mounting it at boot."""
+        """Mount every volume that is not mounted; keep zfs(8) from mounting it at boot.
+
+        Raises:
+            Failed: there is no such root.
+        """
         for root in self._scope.roots:
-            volumes = [d for d in self.tree(root) if d.name != root and is_volume(d)]
+            every = self.get([root], depth=_DEEP)
+            volumes = [present for present in every if present.name != root and is_volume(present)]
             self.keep_from_zfs(volumes)
             with self.lock:
                 result = self.mount_all(volumes)

@@ -71,6 +71,9 @@ Operation = (
 Reading = Version | PoolUsage | PoolState | ListNames | GetProperties | ListHolds
 """What changes nothing."""
 
+Placing = Create | Clone | Receive | Rename | Promote | Mount | Unmount | AbortReceive
+"""What makes, moves or mounts file systems."""
+
 __all__ = [
     "AbortReceive",
     "Bookmark",
@@ -85,6 +88,7 @@ __all__ = [
     "LoadKey",
     "Mount",
     "Operation",
+    "Placing",
     "PoolState",
     "PoolUsage",
     "Promote",

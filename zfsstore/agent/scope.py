@@ -53,38 +53,41 @@ class Scope:
             PermissionDenied: it does; or it sets a property that may not be set.
         """
         match operation:
-            case ops.Version():
-                pass
+            case ops.Version() | ops.ResumeSend():
+                pass  # what a token names is checked when zfs has told it
             case ops.PoolUsage() | ops.PoolState():
                 self._own_pools(operation.pools)
             case ops.ListNames():
                 self._within(*operation.names)
             case ops.GetProperties():
                 self._within(*operation.datasets)
-            case ops.ListHolds():
+            case ops.ListHolds() | ops.Hold() | ops.Release():
                 self._within(*operation.snapshots)
-            case ops.Hold() | ops.Release():
-                self._within(*operation.snapshots)
-            case ops.Bookmark():
-                self._within(operation.source, operation.bookmark)
             case ops.Snapshot():
                 self._within(*operation.snapshots)
                 _check_own(operation.properties)
+            case ops.Bookmark():
+                self._within(operation.source, operation.bookmark)
             case ops.Rollback():
                 self._within(operation.snapshot)
-            case ops.Destroy():
-                self._destroyable(operation.name)
             case ops.RenameSnapshot():
                 self._within(operation.snapshot, operation.new_name)
+            case ops.Send():
+                self._within(operation.snapshot, *filter(None, (operation.base,)))
+            case ops.LoadKey() | ops.UnloadKey():
+                self._within(operation.dataset)
+            case ops.Destroy():
+                self._destroyable(operation.name)
             case ops.SetProperties():
                 self._settable(operation.name, operation.properties)
             case ops.Inherit():
                 self._inheritable(operation)
-            case ops.Send():
-                bases = () if operation.base is None else (operation.base,)
-                self._within(operation.snapshot, *bases)
-            case ops.ResumeSend():
-                pass  # what its token names is checked when zfs has told it
+            case _:
+                self._authorise_place(operation)
+
+    def _authorise_place(self, operation: ops.Placing) -> None:
+        """Authorise what makes, moves or mounts file systems below a root."""
+        match operation:
             case ops.Create():
                 self._below(operation.dataset)
                 _check_new(operation.properties)
@@ -99,8 +102,6 @@ class Scope:
                 self._below(operation.dataset)
             case ops.Promote() | ops.Mount() | ops.Unmount() | ops.AbortReceive():
                 self._below(operation.dataset)
-            case ops.LoadKey() | ops.UnloadKey():
-                self._within(operation.dataset)
             case _:
                 assert_never(operation)
 

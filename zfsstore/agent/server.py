@@ -106,7 +106,13 @@ class AgentServer:
             return
         thread = threading.Thread(target=self._answer, args=(connection,), name="agent")
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: this client tries again
+            _log.error("cannot answer a client: %s", error)
+            self._threads.discard(thread)
+            self._slots.release()
+            connection.close()
 
     def _answer(self, connection: socket.socket) -> None:
         entry = None

@@ -61,6 +61,8 @@ class Worker:
             return error.result
         except NotMountable as error:
             return failure(str(error))
+        except OSError as error:
+            return failure(f"cannot {' '.join(operation.argv()[1:3])}: {error.strerror}")
 
     def export(self, request: ExportRequest) -> bool:
         """Export a dataset, withdraw its export, or tell about it."""
