@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,21 @@ from zfsstore.host.services import open_services
 class Store:
     """A data folder, on which commands run as a user types them."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str] | None = None) -> None:
         self.config = Config(data_dir=folder)
         self._capsys = capsys
+
+    def fill(self) -> None:
+        """Create the tenant, its bucket and an object."""
         bootstrap(self.config)
-        self.says("tenant", "create", "acme", "--policy", "default")
         with open_services(self.config) as services:
-            tenant = services.administration.get_tenant("acme")
+            tenant = services.administration.create_tenant("acme", policy="default")
             services.objects.create_bucket(tenant, "photos")
         self.put("acme/photos", "plan", "first")
 
     def run(self, *argv: str) -> tuple[int, str, str]:
         """Return exit status, output and errors of a command."""
+        assert self._capsys is not None
         status = main(["--data", str(self.config.data_dir), *argv])
         captured = self._capsys.readouterr()
         return status, captured.out, captured.err
@@ -100,6 +104,18 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A store's folder, which it must stay in, and a copy of what is in it at first."""
+    folder = tmp_path_factory.mktemp("cli")
+    Store(folder / "data").fill()
+    shutil.copytree(folder / "data", folder / "copy")
+    return folder / "data", folder / "copy"
+
+
 @pytest.fixture
-def store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Store:
-    return Store(tmp_path / "data", capsys)
+def store(filled: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Store:
+    data, copy = filled
+    data.rename(tmp_path / "before")  # cheaper than to remove it, or to fill another store
+    shutil.copytree(copy, data)
+    return Store(data, capsys)
