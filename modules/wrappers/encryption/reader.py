@@ -8,7 +8,6 @@ from typing import Final, Self
 from cryptography.exceptions import InvalidTag
 
 from modules.errors import IntegrityError
-from modules.streams import ReadStream
 from modules.wrappers.encryption.format import (
     HEADER_BYTES,
     SEALED_BYTES,
@@ -17,56 +16,10 @@ from modules.wrappers.encryption.format import (
     Body,
     sealed_size,
 )
+from modules.wrappers.inner_reader import InnerReader
 
 FETCH_SEGMENTS: Final = 16
 """How many segments one read of the inner stream covers at most, beside the last one."""
-
-
-class InnerReader:
-    """The inner stream, read exactly: short reads are continued, a wrong length is an error."""
-
-    __slots__ = ("_position", "_stream", "_subject")
-
-    def __init__(self, stream: ReadStream, subject: str) -> None:
-        self._stream = stream
-        self._subject = subject
-        self._position = 0
-
-    def size(self) -> int:
-        """Return how many bytes the inner object has."""
-        self._position = -1
-        return self._stream.seek(0, 2)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return exactly *size* bytes from *offset*.
-
-        Raises:
-            IntegrityError: the inner module gave fewer, or more than it was asked for.
-        """
-        if self._position != offset:
-            self._stream.seek(offset)
-        self._position = -1  # unknown, should a read fail
-        data = self._stream.read(size)
-        if 0 < len(data) < size:
-            parts = [data]
-            missing = size - len(data)
-            while missing > 0 and (part := self._stream.read(missing)):
-                parts.append(part)
-                missing -= len(part)
-            data = b"".join(parts)
-        if len(data) != size:
-            raise IntegrityError(
-                f"the inner module gave {len(data)} of {size} bytes at {offset}",
-                operation="decrypt object",
-                subject=self._subject,
-                hint="restore it from a snapshot or a replica",
-            )
-        self._position = offset + size
-        return data
-
-    def close(self) -> None:
-        """Close the inner stream; again is silent."""
-        self._stream.close()
 
 
 class DecryptedStream:

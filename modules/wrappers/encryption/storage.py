@@ -19,10 +19,12 @@ from modules.errors import (
 from modules.streams import SupportsRead
 from modules.wrappers.base import DEFAULT_DOMAIN, Wrapper
 from modules.wrappers.encryption import format as e1
-from modules.wrappers.encryption.reader import DecryptedStream, InnerReader
+from modules.wrappers.encryption.reader import DecryptedStream
 from modules.wrappers.encryption.writer import EncryptingStream
+from modules.wrappers.inner_reader import InnerReader
 from modules.wrappers.keys import KeyRing, open_key_ring
 
+_DECRYPT: Final = "decrypt object"
 _MAX_HEADERS: Final = 4096
 _ALGORITHMS: Final = {
     e1.AES_256_GCM: "AES_GCM_256",
@@ -103,12 +105,12 @@ class EncryptedStorage(Wrapper):
         parsed = e1.parse_module_data(module_data)
         stream = self.inner(context).get_read_stream(context, parsed.inner)
         try:
-            reader = InnerReader(stream, module_data)
+            reader = InnerReader(stream, operation=_DECRYPT, subject=module_data)
             length = e1.open_length(reader.size(), subject=module_data)
             if length != parsed.length:
                 raise IntegrityError(
                     f"it holds {length} bytes, but {parsed.length} were put",
-                    operation="decrypt object",
+                    operation=_DECRYPT,
                     subject=module_data,
                     hint="restore it from a snapshot or a replica",
                 )
@@ -138,7 +140,8 @@ class EncryptedStorage(Wrapper):
         parsed = e1.parse_module_data(module_data)
         active = self._keys.active(self.key_domain(context))
         with self.inner(context).get_read_stream(context, parsed.inner) as stream:
-            header = self._header(parsed, InnerReader(stream, module_data), module_data)
+            reader = InnerReader(stream, operation=_DECRYPT, subject=module_data)
+            header = self._header(parsed, reader, module_data)
         object_key, _ = self._open_object(context, parsed, header, module_data)
         present = header.key_id if parsed.rewrap is None else parsed.rewrap.key_id
         if present == active.id:

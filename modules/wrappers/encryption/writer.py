@@ -8,8 +8,10 @@ from modules.errors import InvalidArgument, TruncatedStream
 from modules.streams import SupportsRead
 from modules.wrappers.encryption.format import MAX_SEGMENTS, SEGMENT_BYTES, Body
 
-READ_BYTES: Final = 16 * SEGMENT_BYTES
-"""How much is taken from the source at once; with what came of it, a put holds at most 4 MiB."""
+READ_BYTES: Final = 8 * SEGMENT_BYTES
+"""How much is taken from the source at once: a put holds at most 4 MiB, the inner one included."""
+
+_NOTHING: Final = memoryview(b"")
 
 
 class EncryptingStream:
@@ -42,7 +44,7 @@ class EncryptingStream:
         self._body = body
         self._expected_bytes = expected_bytes
         self._max_segments = max_segments
-        self._plain = memoryview(b"")
+        self._plain = _NOTHING
         self._number = 0
         self._ready = memoryview(header)
         self._is_ended = False
@@ -97,6 +99,7 @@ class EncryptingStream:
         """Read on until a whole segment is at hand, or the source ended as it should."""
         parts: list[bytes | memoryview] = [self._plain] if self._plain else []
         size = len(self._plain)
+        self._plain = _NOTHING  # let go of the block before, rather than have two
         while size < SEGMENT_BYTES:
             block = self._source.read(self._wanted() - size)
             if not isinstance(block, bytes | bytearray | memoryview):
