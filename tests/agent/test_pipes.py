@@ -41,6 +41,11 @@ def beside(program: Path, suffix: str) -> Path:
     return program.with_name(f"zfs.{suffix}")
 
 
+def has_started(program: Path) -> bool:
+    pid = beside(program, "pid")
+    return pid.exists() and pid.read_text().endswith("\n")
+
+
 def is_running(program: Path) -> bool:
     pid = beside(program, "pid").read_text().strip()
     return (
@@ -90,7 +95,7 @@ def test_a_key_goes_through_a_pipe_and_stands_in_no_log(agent: Agent, zfs: Path)
 def test_a_writer_that_is_dropped_kills_before_the_input_ends(agent: Agent, zfs: Path) -> None:
     with agent.runner.open_write(["zfs", "load-key", "-L", "prompt", f"{ROOT}/acme"]) as writer:
         writer.write(b"half a key")
-        wait_until(beside(zfs, "pid").exists)
+        wait_until(lambda: has_started(zfs))
     assert not is_running(zfs)
     assert not beside(zfs, "end").exists()
 
