@@ -2,51 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.host.serving import Server
+from tests.docs.reading import BLOCKS, ROOT, Reader
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = dict(
-    re.findall(r"<!-- test: ([\w ]+) -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-)
-
-
-class Reader:
-    """Somebody who types the README's commands, in a checkout with a running server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("README.md", "examples", "docs", "simple"):
-            (folder / name).symlink_to(ROOT / name)
-        self.server = Server(folder / "data").start()
-
-    def types(self, block: str, *, replacing: dict[str, str] | None = None) -> str:
-        """Run a block, stopping at the first command that fails; return what it printed."""
-        script = 'export AUTH="administrator:$(cat data/administrator.password)"\n' + BLOCKS[block]
-        script = script.replace("127.0.0.1:8080", f"127.0.0.1:{self.server.port}")
-        script = script.replace("curl ", "curl --silent --show-error --fail-with-body ")
-        for old, new in (replacing or {}).items():
-            assert old in script
-            script = script.replace(old, new)
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=self.folder,
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
+OPERATOR = {"tenant", "snapshot", "fork", "rollback", "export"}
+"""Tested by test_operator_directory.py and tests/zfs/test_readme_operator.py."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +21,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 def test_every_marked_block_is_tested() -> None:
-    assert set(BLOCKS) == {"first steps", "upload", "zfs", "accounts", "module"}
+    assert set(BLOCKS) == {"first steps", "upload", "zfs", "accounts", "module"} | OPERATOR
 
 
 def test_first_steps(reader: Reader) -> None:
@@ -88,16 +52,3 @@ def test_module(reader: Reader) -> None:
     assert " passed, 0 failed" in printed
     shown = reader.server.client().get("/cdmi/system_configuration/vendor_modules/newstore")
     assert shown.json()["label"] == "New Storage Module"
-
-
-@pytest.mark.zfs
-def test_zfs(reader: Reader) -> None:
-    pool = os.environ["ZFSSTORE_TEST_POOL"]
-    reader.types("zfs", replacing={"tank/objects": f"{pool}/readme", "100GiB": "100MiB"})
-    listed = subprocess.run(
-        ["zfs", "get", "-Hp", "-o", "value", "quota", f"{pool}/readme/acme"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert listed.stdout == f"{100 * 2**20}\n"
