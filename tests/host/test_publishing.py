@@ -269,7 +269,7 @@ def test_kill_9_of_publishers(
         killed_publishers.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
         out = killed_publishers[-1].stdout
         assert out is not None
-        out.readline()
+        assert b"slice\n" == out.readline()
         for step in range(60):
             key = chance.choice(keys)
             try:

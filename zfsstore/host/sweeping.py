@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
 from modules.errors import ConfigurationError, Conflict, NotSupported, StorageError, Unavailable
 from modules.extensions import SupportsStateDir, SupportsSweep, SupportsVolumes, SweepReport
 from modules.fences import Hold
+from zfsstore.host.adopting_lock import no_adoption
 from zfsstore.host.blobs import MakeContext, Modules, call_context
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.indexes import Indexes
@@ -30,7 +32,7 @@ def sweep_bucket(
         NotSupported: the module cannot be swept.
         Unavailable: a module whose objects lie there is not loaded.
         Conflict: objects of another module lie there too, so nobody knows what is live.
-        Busy: somebody waits to be alone in the volume.
+        Busy: somebody waits to be alone in the volume, or files are being adopted.
     """
     module = opened.module
     if not isinstance(module, SupportsSweep):
@@ -47,7 +49,8 @@ def sweep_bucket(
         (data for index in swept for data in index.live_module_data(name)), opened.hold
     )
     about = call_context(module, context, opened.path)
-    report = module.sweep(about, live, older_than=older_than, dry_run=dry_run)
+    with no_adoption(module, about) if not dry_run else nullcontext():
+        report = module.sweep(about, live, older_than=older_than, dry_run=dry_run)
     return _without_deleted(report, (d for index in swept for d in index.needed_module_data(name)))
 
 

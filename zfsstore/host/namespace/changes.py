@@ -26,6 +26,7 @@ from zfsstore.host.namespace.records import (
     PutOutcome,
     Version,
     format_metadata,
+    format_time,
     parse_time,
 )
 from zfsstore.host.namespace.schema import CURRENT
@@ -63,7 +64,7 @@ def put(
         "content_type": draft.content_type,
         "metadata": format_metadata(draft.metadata),
         "attributes": None,
-        "modified_at": now,
+        "modified_at": now if draft.modified_at is None else format_time(draft.modified_at),
     }
     released: tuple[PendingDelete, ...] = ()
     if current is None:

@@ -206,8 +206,19 @@ class Index:
             VolumeNotFound: the bucket was deleted meanwhile.
             CommitUncertain: it may be stored or not.
         """
+        return self.submit_put(key, draft, conditions=conditions, as_tree=as_tree).wait()
+
+    def submit_put(
+        self,
+        key: str,
+        draft: Draft,
+        *,
+        conditions: Conditions = UNCONDITIONAL,
+        as_tree: bool = False,
+    ) -> Request[PutOutcome]:
+        """Queue a ``put``, so that many share a transaction; ``wait`` raises and returns as it."""
         encoded = encode_key(key)
-        return self._store.writer.run(
+        return self._store.writer.submit(
             self._bucket_id,
             lambda tx: changes.put(tx, encoded, draft, conditions, as_tree=as_tree),
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Final
 
 from zfsstore.host.errors import PreconditionFailed
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Kind(IntEnum):
@@ -137,6 +139,7 @@ class Draft:
     Attributes:
         extents: pieces of blobs that are not in the index yet, one row each.
         etag: None makes it the version_id.
+        modified_at: None makes it the time of the change.
     """
 
     kind: Kind = Kind.OBJECT
@@ -144,6 +147,7 @@ class Draft:
     content_type: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     etag: str | None = None
+    modified_at: datetime | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -194,6 +198,11 @@ def parse_time(microseconds: int) -> datetime:
     """Return a stored time, in microseconds since 1970, as an aware datetime."""
     # A float has 53 bits, a microsecond of this century needs 51: nothing is lost.
     return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+
+
+def format_time(moment: datetime) -> int:
+    """Return an aware datetime as it is stored, in microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def format_metadata(metadata: Mapping[str, Any]) -> str | None:
