@@ -75,8 +75,8 @@ class ObjectService(ObjectReader):
         self._indexes = Indexes(database_url, cache_dir=cache_dir)
         self._blobs = Blobs(modules, context)
         self._upkeep = Upkeep(self._indexes, self._blobs)
-        opener = BucketOpener(modules, context, self._indexes, self._upkeep.start)
-        super().__init__(opener, self._blobs)
+        opener = BucketOpener(modules, context, self._indexes)
+        super().__init__(opener, self._blobs, self._upkeep)
         self._buckets = Buckets(modules, context, self._indexes, self._blobs, opener)
         self._modules = modules
         self._context = context
