@@ -17,7 +17,6 @@ from typing import Any, Final
 from modules.errors import InvalidArgument, InvalidName
 from modules.extensions import SweepReport
 from modules.streams import SupportsRead
-from zfsstore.host.adopting import Adoption
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
 from zfsstore.host.buckets import Bucket, BucketPage, Buckets
 from zfsstore.host.catalog.records import Tenant
@@ -63,7 +62,6 @@ class ObjectService(ObjectReader):
 
     Attributes:
         publishing: shows buckets as files; its ``start`` keeps them so.
-        adoption: takes existing files in.
 
     Raises:
         ConfigurationError: database_url names no database that can be used.
@@ -75,13 +73,12 @@ class ObjectService(ObjectReader):
         self._indexes = Indexes(database_url, cache_dir=cache_dir)
         self._blobs = Blobs(modules, context)
         self._upkeep = Upkeep(self._indexes, self._blobs)
-        opener = BucketOpener(modules, context, self._indexes)
-        super().__init__(opener, self._blobs, self._upkeep)
+        opener = BucketOpener(modules, context, self._indexes, self._upkeep.start)
+        super().__init__(opener, self._blobs)
         self._buckets = Buckets(modules, context, self._indexes, self._blobs, opener)
         self._modules = modules
         self._context = context
         self.publishing = Publishing(opener, self._indexes, modules, context)
-        self.adoption = Adoption(opener, self._blobs, context)
 
     def close(self) -> None:
         """Finish what is queued and close every index."""

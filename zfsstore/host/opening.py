@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +64,18 @@ class BucketOpener:
     Args:
         modules, context: as for Blobs.
         indexes: stays open as long as this is used.
+        on_open: called first, each time; what closes indexes that others wait for must run.
     """
 
-    def __init__(self, modules: Modules, context: MakeContext, indexes: Indexes) -> None:
+    def __init__(
+        self,
+        modules: Modules,
+        context: MakeContext,
+        indexes: Indexes,
+        on_open: Callable[[], None],
+    ) -> None:
         self._modules = modules
+        self._on_open = on_open
         self._context = context
         self._indexes = indexes
         self._found: dict[str, _Found] = {}
@@ -83,6 +91,7 @@ class BucketOpener:
             VolumeNotFound: there is no such bucket.
             Busy: somebody is alone in its volume, or waits to be.
         """
+        self._on_open()
         path = bucket_path(tenant, name)
         found = self._find_module(tenant.policy)
         with ExitStack() as stack:
@@ -110,6 +119,7 @@ class BucketOpener:
             InvalidName: no snapshot can have this name.
             NotSupported: the module has no snapshots.
         """
+        self._on_open()
         path = bucket_path(tenant, name)
         _check_snapshot_name(snapshot)
         found = self._find_module(tenant.policy)

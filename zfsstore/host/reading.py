@@ -12,7 +12,6 @@ from zfsstore.host.buckets import Bucket
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.namespace.records import Kind, Page, Version
 from zfsstore.host.opening import BucketOpener, OpenBucket, no_such_bucket
-from zfsstore.host.upkeep import Upkeep
 
 _READ_ATTEMPTS: Final = 8
 
@@ -28,10 +27,9 @@ class ObjectReader:
         NotSupported: the bucket's module has no snapshots.
     """
 
-    def __init__(self, opener: BucketOpener, blobs: Blobs, upkeep: Upkeep) -> None:
+    def __init__(self, opener: BucketOpener, blobs: Blobs) -> None:
         self._opener = opener
         self._blobs = blobs
-        self._upkeep = upkeep
 
     def get_bucket(self, tenant: Tenant, name: str, *, snapshot: str | None = None) -> Bucket:
         """Return a bucket, from its index alone: without uuid and, for a volume, its quota.
@@ -114,7 +112,6 @@ class ObjectReader:
     def _open(
         self, tenant: Tenant, bucket: str, snapshot: str | None = None
     ) -> AbstractContextManager[OpenBucket]:
-        self._upkeep.start()
         if snapshot is None:
             return self._opener.open(tenant, bucket)
         return self._opener.open_snapshot(tenant, bucket, snapshot)
