@@ -82,6 +82,7 @@ class KeyTable:
         if self._is_file:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
+        self._reading = self._engine.execution_options(zfsstore_reads=True)
 
     def create(self) -> None:
         """Make the table, durably.
@@ -200,13 +201,13 @@ class KeyTable:
     def _read(self, operation: str) -> Iterator[sa.Connection]:
         if self._path is not None and not os.path.isfile(self._path):
             raise self._absent(operation)
-        with self._begin(operation) as connection:
+        with self._begin(operation, self._reading) as connection:
             yield connection
 
     @contextmanager
-    def _begin(self, operation: str) -> Iterator[sa.Connection]:
+    def _begin(self, operation: str, engine: sa.Engine | None = None) -> Iterator[sa.Connection]:
         try:
-            with self._engine.begin() as connection:
+            with (engine or self._engine).begin() as connection:
                 yield connection
         except DuplicateRow:
             raise
@@ -277,5 +278,6 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    """Take the write lock at once: a transaction that reads first could not get it later."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    """Take the write lock at once, to write: who reads first might not get it later."""
+    reads = connection.get_execution_options().get("zfsstore_reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
