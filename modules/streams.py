@@ -77,7 +77,7 @@ def copy(
         InvalidArgument: *source* returned something that is not bytes.
     """
     total = 0
-    while block := _read_block(source, block_size):
+    while block := read_block(source, block_size):
         if expected_bytes is not None and total + len(block) > expected_bytes:
             raise TruncatedStream(
                 f"the stream goes on after the {expected_bytes} bytes that were promised",
@@ -108,8 +108,12 @@ def write_all(write: Callable[[bytes], int | None], block: bytes) -> None:
         rest = rest[write(bytes(rest)) or len(rest) :]
 
 
-def _read_block(source: SupportsRead, size: int) -> bytes:
-    """Return *size* bytes of *source*, fewer only at its end; copies only after short reads."""
+def read_block(source: SupportsRead, size: int) -> bytes:
+    """Return *size* bytes of *source*, fewer only at its end; copies only after short reads.
+
+    Raises:
+        InvalidArgument: *source* returned something that is not bytes.
+    """
     first = source.read(size)
     if not isinstance(first, bytes | bytearray | memoryview):
         raise InvalidArgument(
