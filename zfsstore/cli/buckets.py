@@ -1,4 +1,4 @@
-"""``zfsstore bucket``: what buckets there are."""
+"""``zfsstore bucket``: what buckets there are, and their files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from zfsstore.cli.bucket_files import add_commands
+from zfsstore.cli import bucket_files
 from zfsstore.cli.output import Output, format_size
 from zfsstore.cli.parsers import OK, Commands, add_command, add_group
 from zfsstore.cli.session import services
@@ -20,7 +22,7 @@ def add_parser(commands: Commands) -> None:
     group = add_group(
         commands,
         "bucket",
-        "buckets: list",
+        "buckets: list, publish, unpublish, adopt",
         "Buckets (top-level containers). Clients create and delete them over HTTP.",
     )
     bucket_list = add_command(
@@ -32,6 +34,8 @@ def add_parser(commands: Commands) -> None:
         example="zfsstore bucket list acme",
     )
     bucket_list.add_argument("tenant", metavar="TENANT", nargs="?", help="default: all tenants")
+    bucket_files.add_commands(group)
+    add_commands(group)
 
 
 def chosen_tenants(opened: Services, name: str | None) -> list[Tenant]:
