@@ -55,6 +55,10 @@ class Store:
         """Create a volume that is removed at the end."""
         assert isinstance(self.module, SupportsVolumes)
         volume = self.module.volumes.create_volume(name, size_bytes)
+        return self.remember_volume(volume)
+
+    def remember_volume(self, volume: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Remove this volume at the end."""
         self._volumes.append(volume["uuid"])
         return volume
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from modules.conformance.clone_rules import CloneRules
 from modules.conformance.description_rules import DescriptionRules
 from modules.conformance.failed_put_rules import FailedPutRules
 from modules.conformance.identity_rules import IdentityRules
+from modules.conformance.operator_rules import OperatorRules
 from modules.conformance.optional_rules import OptionalRules
 from modules.conformance.parallel_rules import ParallelRules
 from modules.conformance.read_rules import ReadRules
+from modules.conformance.replication_rules import ReplicationRules
+from modules.conformance.snapshot_rules import SnapshotRules
 from modules.conformance.volume_rules import VolumeRules
 
 
 class StorageModuleSuite(
+    OperatorRules,
+    ReplicationRules,
+    CloneRules,
+    SnapshotRules,
     VolumeRules,
     OptionalRules,
     ParallelRules,

@@ -11,7 +11,8 @@ from modules.extensions import SweepReport
 from modules.streams import SupportsRead
 from modules.volumes import Volume
 from simple.simple import SimpleStorage
-from tests.conformance.full_storage import Directories, FullStorage
+from tests.conformance.directories import Directories
+from tests.conformance.full_storage import FullStorage
 
 
 class SweepingEverything(SimpleStorage):

@@ -18,15 +18,17 @@ class NoSuchStateDir(FullStorage):
     breaks = "state-dir.usable"
 
     def state_dir(self, context: Context) -> Path:
-        return super().state_dir(context) / "absent"
+        path = super().state_dir(context)
+        return path / "absent" if str(context.get("tenant")).endswith("/objects") else path
 
 
 class OneStateDir(FullStorage):
     breaks = "state-dir.per-volume"
 
     def state_dir(self, context: Context) -> Path:
-        super().state_dir(context)
-        return self.root
+        path = super().state_dir(context)
+        name = str(context.get("tenant"))
+        return self.root if "/" not in name or name.endswith("/state") else path
 
 
 class SweepsWhatLives(FullStorage):
@@ -76,7 +78,8 @@ class NeverSweeps(FullStorage):
     def sweep(
         self, context: Context, live: Iterable[str], *, older_than: timedelta, dry_run: bool = True
     ) -> SweepReport:
-        report = super().sweep(context, live, older_than=older_than)
+        is_usual = str(context.get("tenant")).endswith("/objects")
+        report = super().sweep(context, live, older_than=older_than, dry_run=dry_run or is_usual)
         return replace(report, quarantined=not dry_run)
 
 

@@ -14,7 +14,9 @@ from modules.errors import InvalidArgument, InvalidName, VolumeNotFound
 from modules.extensions import SweepReport
 from modules.streams import SupportsRead
 from modules.volumes import Volume
-from tests.conformance.full_storage import Directories, FullStorage
+from tests.conformance.directories import Directories
+from tests.conformance.full_storage import FullStorage
+from tests.conformance.full_tiers import Tiers
 
 
 class WithVolumes(FullStorage):
@@ -38,21 +40,23 @@ class ClaimsSnapshots(WithVolumes):
 class HidesSnapshots(WithVolumes):
     breaks = "volumes.tiers"
 
-    class kind(Directories):  # noqa: N801
-        def create_snapshot(self, volume_uuid: str, name: str) -> Any: ...
-
-        def list_snapshots(self, volume_uuid: str) -> Any: ...
-
-        def get_snapshot(self, volume_uuid: str, snapshot_uuid: str) -> Any: ...
-
-        def delete_snapshot(self, volume_uuid: str, snapshot_uuid: str) -> None: ...
+    class kind(Tiers):  # noqa: N801
+        def capabilities(self) -> dict[str, bool]:
+            return {"snapshots": False, "clones": False, "replication": False}
 
 
-class PublishesSnapshots(FullStorage):
+class PublishesSnapshots(WithVolumes):
     breaks = "volumes.snapshot-claim"
 
     def capabilities(self, context: Context) -> Mapping[str, Any]:
         return {"cdmi_snapshot": "true"}
+
+
+class KeepsSnapshotsToItself(FullStorage):
+    breaks = "volumes.snapshot-claim"
+
+    def capabilities(self, context: Context) -> Mapping[str, Any]:
+        return {}
 
 
 class ForgetsTheSize(WithVolumes):
@@ -193,7 +197,7 @@ class CreatesOnPut(FullStorage):
             return super().put(context, stream)
 
 
-class OnePlaceForAll(FullStorage):
+class OnePlaceForAll(WithVolumes):
     """Checks that the volume is there, and stores elsewhere."""
 
     breaks = "volumes.apart"
