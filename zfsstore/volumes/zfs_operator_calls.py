@@ -35,8 +35,8 @@ class OperatorCalls(CloneCalls):
             self._check_kind(found.name, new_name, "rename volume")
             if found.name != new_name:
                 refuse_locked(found, operation="rename volume")
-                self._check_target(new_name, "rename volume")
                 _check_key(found, new_name)
+                self._check_target(new_name, "rename volume")
                 tree = self._lookup.with_buckets(found)
                 names = _both_names([one.name for one in tree], found.name, new_name)
                 with self._lookup.alone(names, patience_s=self.patience_s):
