@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from zfsstore.cli.bucket_files import add_commands
 from zfsstore.cli import bucket_files
 from zfsstore.cli.output import Output, format_size
 from zfsstore.cli.parsers import OK, Commands, add_command, add_group
@@ -35,7 +34,6 @@ def add_parser(commands: Commands) -> None:
     )
     bucket_list.add_argument("tenant", metavar="TENANT", nargs="?", help="default: all tenants")
     bucket_files.add_commands(group)
-    add_commands(group)
 
 
 def chosen_tenants(opened: Services, name: str | None) -> list[Tenant]:
