@@ -57,7 +57,7 @@ OTHER = {
     "snapshot_limit": "none",
     "filesystem_limit": "none",
 }
-SINCE_2_2 = {"recordsize": "1M", "checksum": "sha512"}
+BEFORE_2_2 = {"recordsize": "1M", "checksum": "sha512"}
 """What an older ZFS gets in place of what it does not know."""
 
 
@@ -76,7 +76,7 @@ def test_every_property_in_the_table_is_known_to_zfs(store: ZFSStorage, root_dat
     assert 16 * 1024 == (store.state_dir({"tenant": "acme"}) / "index.db").stat().st_blksize
     assert "zstd-3" == value(f"{root_dataset}/acme", "compression")
 
-    other = OTHER if ZfsClient().version() >= (2, 2, 0) else OTHER | SINCE_2_2
+    other = OTHER if ZfsClient().version() >= (2, 2, 0) else OTHER | BEFORE_2_2
     changed = volumes.set_properties(made["uuid"], other)
     assert changed["size_bytes"] is None
     found = volumes.get_properties(made["uuid"])
