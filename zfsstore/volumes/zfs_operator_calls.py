@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from modules.errors import HasDependents, InvalidArgument, NotFound, StorageError, VolumeExists
 from modules.volumes import DestroyPlan, Volume
@@ -122,7 +123,8 @@ class OperatorCalls(CloneCalls):
                 self._until_free(lambda: self._zfs.rename(found.dataset, dataset))
         except StorageError:
             if own_name != found.own_name:
-                self._zfs.set(found.dataset, {NAME: format_text_property(found.own_name)})
+                with suppress(NotFound):  # renamed, but not mounted there
+                    self._zfs.set(found.dataset, {NAME: format_text_property(found.own_name)})
             raise
         self._lookup.remember(found.uuid, dataset)
 
