@@ -37,8 +37,8 @@ class PromisedStream:
             self.length > expected or (len(block) < size and self.length < expected)
         ):
             raise TruncatedStream(
-                f"the stream holds {'more than' if block else 'only'} {self.length} bytes"
-                f" where {expected} were promised",
+                f"the stream holds {self.length} bytes{' or more' if block else ''}, "
+                f"but {expected} were promised",
                 expected_bytes=expected,
                 received_bytes=self.length,
                 hint="send the whole object again",
