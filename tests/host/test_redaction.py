@@ -39,3 +39,9 @@ def test_secrets_are_redacted_at_any_depth() -> None:
 def test_errors_are_scrubbed() -> None:
     text = scrub("cannot log in with s3cr3t-value and inner-value at hunter22", ARGS)
     assert text == f"cannot log in with {REDACTED} and {REDACTED} at {REDACTED}"
+
+
+def test_where_keys_are_is_hidden_but_not_scrubbed() -> None:
+    args = {"inner": "default", "keys": {"table": "/srv/keys.db", "root": {"provider": "file"}}}
+    assert redact(args) == {"inner": "default", "keys": "(redacted)"}
+    assert scrub("cannot open key table /srv/keys.db", args) == "cannot open key table /srv/keys.db"

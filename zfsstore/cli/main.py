@@ -16,6 +16,7 @@ from zfsstore.cli import (
     buckets,
     clones,
     exports,
+    keys,
     parsers,
     server,
     snapshots,
@@ -52,7 +53,7 @@ def build_parser() -> parsers.Parser:
         title="commands", metavar="COMMAND", dest="command", parser_class=parsers.Parser
     )
     groups = (server, vendor_modules, tenants, users, buckets, volumes, snapshots, clones)
-    for group in (*groups, exports, trash, sweep):
+    for group in (*groups, exports, trash, sweep, keys):
         group.add_parser(commands)
     return parser
 

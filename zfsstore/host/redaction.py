@@ -11,6 +11,9 @@ REDACTED: Final = "(redacted)"
 _SECRET_NAME: Final = re.compile(
     r"secret|passw|passphrase|token|credential|private|(^|[_-])key($|[_-])|[a-z]key$|^auth", re.I
 )
+_HIDDEN: Final = frozenset({"keys"})
+"""Not shown, though nothing in it need be a secret: where keys are is nobody's business."""
+
 _NOT_SECRET: Final = frozenset({"key_domain", "key_id", "public_key"})
 _URL_PASSWORD: Final = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
 _MIN_SCRUBBED: Final = 4  # shorter values occur in any text
@@ -20,9 +23,9 @@ def redact(value: Any, name: str = "") -> Any:
     """Return a copy of a JSON value in which every secret reads ``(redacted)``.
 
     A secret is whatever stands under a telling name (password, token, secret_key, ...), at any
-    depth, and the password inside a URL.
+    depth, and the password inside a URL. What stands under ``keys`` is hidden, too.
     """
-    if is_secret_name(name) and value not in (None, "", [], {}):
+    if (is_secret_name(name) or name in _HIDDEN) and value not in (None, "", [], {}):
         return REDACTED
     if isinstance(value, Mapping):
         return {key: redact(item, str(key)) for key, item in value.items()}

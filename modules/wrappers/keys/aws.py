@@ -61,6 +61,9 @@ class KmsRootKeys:
             raise WrongKey("AWS KMS returned no tenant key", operation="unwrap tenant key")
         return key
 
+    def forget(self) -> None:
+        """Do nothing: no key is kept."""
+
     def _call(self, operation: str, **arguments: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 

@@ -82,3 +82,6 @@ class RootKeys(Protocol):
             modules.errors.WrongKey: it has, but that does not open this.
             modules.errors.Unavailable, modules.errors.PermissionDenied
         """
+
+    def forget(self) -> None:
+        """Drop what is kept in memory."""

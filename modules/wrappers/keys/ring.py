@@ -120,6 +120,8 @@ class KeyRing:
         with self._lock:
             self._by_id.clear()
             self._active.clear()
+        for roots in self._roots:
+            roots.forget()
 
     def check(self) -> None:
         """Prove that the table can be read and a root key is there.
@@ -158,8 +160,9 @@ class KeyRing:
         Other processes may use a key that they hold for up to a minute.
         """
         ids = [record.id for record in self.table.of_domain(key_domain)]
+        count = self.table.destroy(ids, datetime.now(UTC)) if ids else 0
         self.forget()
-        return self.table.destroy(ids, datetime.now(UTC)) if ids else 0
+        return count
 
     def destroy_version(self, key_domain: str, version: int) -> None:
         """Destroy one key that nothing needs any more; never the active one.
@@ -177,8 +180,8 @@ class KeyRing:
                         subject=f"{key_domain}, version {version}",
                         hint="rotate the domain's key first",
                     )
-                self.forget()
                 self.table.destroy([record.id], datetime.now(UTC))
+                self.forget()
                 return
         raise KeyNotFound(
             f"it has no version {version}", operation="destroy key of", subject=key_domain

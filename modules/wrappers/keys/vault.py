@@ -116,6 +116,9 @@ class VaultRootKeys:
             )
         return plain[_DIGEST_BYTES:]
 
+    def forget(self) -> None:
+        """Do nothing: no key is kept."""
+
     def _root(self, version: int) -> str:
         return f"vault:{self._mount}/{self._name}:v{version}"
 
