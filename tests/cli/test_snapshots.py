@@ -140,6 +140,7 @@ def test_what_cannot_be_cloned_or_promoted_is_refused(store: Store) -> None:
         ("create", "acme/photos", "acme/photos"),
         ("create", "acme/photos", "nobody/fork"),
         ("create", "acme/photos", "acme/.."),
+        ("create", "acme/photos", "fork"),
         ("promote", "acme/photos"),
         ("promote", "acme/none"),
     ):

@@ -44,7 +44,8 @@ def test_what_is_in_the_way_or_not_there_is_refused(store: Store) -> None:
     store.says("clone", "create", "acme/photos", "acme/fork")
     store.delete_bucket("acme/fork")
     (row,) = store.json("trash", "list")
-    assert store.refused("trash", "restore", row["id"], "--name", "acme/photos")
+    for taken in (("--name", "acme/photos"), ("--name", "acme/photos", "--dry-run")):
+        assert store.refused("trash", "restore", row["id"], *taken)
     assert [row] == store.json("trash", "list")
 
 

@@ -60,7 +60,7 @@ def test_a_tenant_is_renamed_with_its_buckets_and_users(store: Store) -> None:
 
 def test_a_name_that_is_taken_or_none_is_refused(store: Store) -> None:
     store.says("clone", "create", "acme/photos", "acme/fork")
-    for wrong in ("acme/fork", "acme/cdmi_x", "acme/..", "nobody/photos", "acme"):
+    for wrong in ("acme/fork", "acme/cdmi_x", "acme/..", "nobody/photos", "acme", "other"):
         assert store.refused("volume", "rename", "acme/photos", wrong)
         assert store.refused("volume", "rename", "acme/photos", wrong, "--dry-run")
     assert ["acme", "acme/fork", "acme/photos"] == names(store)

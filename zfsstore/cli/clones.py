@@ -75,7 +75,7 @@ def run_create(args: argparse.Namespace, output: Output) -> int:
                 find_snapshot(opened, name, operation="clone snapshot")
             else:
                 opened.volumes.get_volume(name.volume)
-            require_free(opened, args.new_name, operation="create clone")
+            require_free(opened, args.new_name, like=name.volume, operation="create clone")
         else:
             volume = opened.volumes.fork(name.volume, args.new_name, snapshot=name.snapshot or None)
     data = {"name": args.new_name, "source": args.source, "dry_run": args.dry_run}

@@ -172,7 +172,7 @@ def run_receive(args: argparse.Namespace, output: Output) -> int:
         backend = _replication(opened, args.volume)
         is_new = all(row["name"] != args.volume for row in backend.list_volumes())
         if is_new:
-            require_free(opened, args.volume, operation="receive volume")
+            require_free(opened, args.volume, like=args.volume, operation="receive volume")
         if args.rollback and not args.dry_run:
             confirm(args, args.volume, operation="roll back and receive volume", plan=())
         if not args.dry_run:

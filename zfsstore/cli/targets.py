@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modules.errors import SnapshotNotFound, VolumeExists
+from modules.errors import Conflict, InvalidArgument, SnapshotNotFound, VolumeExists
 
 if TYPE_CHECKING:
     from modules.volumes import Volume, VolumeBackend
@@ -83,24 +83,41 @@ def no_such_snapshot(name: SnapshotName, *, operation: str) -> SnapshotNotFound:
     )
 
 
-def require_free(opened: Services, name: str, *, operation: str) -> None:
+def require_free(opened: Services, name: str, *, like: str, operation: str) -> None:
     """Make sure, before anything is changed, that a volume can get this name.
 
+    Args:
+        like: the volume that it is made of; a bucket makes a bucket, in the same module.
+
     Raises:
-        InvalidName: it is none that a volume can have.
+        InvalidName, InvalidArgument: it is none that the volume can have.
         VolumeExists: a volume has it.
         NotFound: its tenant does not exist.
+        Conflict: its tenant's data is in another module.
     """
     from zfsstore.host.backends import find_volume
     from zfsstore.host.namespace.names import check_bucket, check_tenant
 
     tenant, separator, bucket = name.partition("/")
     check_tenant(tenant)
+    if bool(separator) != ("/" in like):
+        kind = "TENANT/BUCKET" if "/" in like else "TENANT"
+        raise InvalidArgument(
+            f"it is no name like {like}", operation=operation, subject=name, hint=f"write {kind}"
+        )
     if not separator:
         taken = any(tenant == present.name for present in opened.catalog.list_tenants())
     else:
         check_bucket(bucket)
-        taken = find_volume(backend_of(opened, name), name) is not None
+        backend = backend_of(opened, name)
+        if backend is not backend_of(opened, like):
+            raise Conflict(
+                f"the data of tenant {tenant} is in another storage module",
+                operation=operation,
+                subject=name,
+                hint="choose a tenant of the same module, or copy the objects",
+            )
+        taken = find_volume(backend, name) is not None
     if taken:
         raise VolumeExists("there is one already", operation=operation, subject=name)
 

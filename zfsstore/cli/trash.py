@@ -10,7 +10,7 @@ from zfsstore.cli.confirmation import add_dry_run, add_yes, confirm, done
 from zfsstore.cli.output import Output, format_size, format_time
 from zfsstore.cli.parsers import OK, Commands, add_command, add_group
 from zfsstore.cli.session import services
-from zfsstore.cli.targets import volume_to_dict
+from zfsstore.cli.targets import require_free, volume_to_dict
 from zfsstore.cli.values import parse_age
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ def run_restore(args: argparse.Namespace, output: Output) -> int:
         module, entry = _find(opened, args.id)
         name = args.name or entry.name
         data: dict[str, Any] = {"id": entry.id, "name": name, "dry_run": args.dry_run}
-        if not args.dry_run:
+        if args.dry_run:
+            require_free(opened, name, like=entry.name, operation="restore")
+        else:
             volume = opened.volumes.restore(module, entry.id, args.name)
             data |= volume_to_dict(volume)
             _take_over_tenant(opened, module, volume)

@@ -155,7 +155,7 @@ def run_rename(args: argparse.Namespace, output: Output) -> int:
     with services(args) as opened:
         if args.dry_run:
             opened.volumes.get_volume(old)
-            require_free(opened, new, operation="rename volume to")
+            require_free(opened, new, like=old, operation="rename volume to")
         refuse_exported(opened, old, operation="rename volume")
         if not args.dry_run:
             opened.volumes.rename(old, new)
