@@ -19,19 +19,13 @@ from typing import Final
 from modules import fences
 from modules.durable import fsync_directory
 from modules.errors import IntegrityError, ObjectNotFound, from_oserror, translated_oserror
-from modules.streams import BLOCK_SIZE, write_all
 from zfsstore import layout, objectfile
+from zfsstore.filecopy import NO_RANGES, copy_bytes
 from zfsstore.places import Place, Places
 from zfsstore.room import Intake, Room
 from zfsstore.volumes.usage import Reservation, UsageCounter
 
-_CHUNK_BYTES: Final = 64 * 1024 * 1024
-"""Of one call: a multiple of every recordsize, because only whole records are cloned."""
-
-_NO_RANGES: Final = frozenset(
-    {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
-)
-_NO_LINK: Final = _NO_RANGES | {errno.EMLINK, errno.EACCES, errno.EROFS, errno.ENOENT}
+_NO_LINK: Final = NO_RANGES | {errno.EMLINK, errno.EACCES, errno.EROFS, errno.ENOENT}
 """ENOENT: the source, or our leaf, is missing; copying finds out which."""
 
 BeforeBlock = Callable[[int, int], None]
@@ -154,39 +148,17 @@ def _append(
     with translated_oserror(operation="copy object", subject=part.module_data):
         source = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        copied = _append_ranges(part, source, target, done_bytes, before_block, subject)
-        while copied < part.size_bytes:
-            wanted = min(part.size_bytes - copied, BLOCK_SIZE)
-            with translated_oserror(operation="copy object", subject=part.module_data):
-                block = os.read(source, wanted)
-            if not block:
-                raise _shorter(part, copied)
-            before_block(done_bytes + copied, len(block))
-            with translated_oserror(operation="copy object into", subject=subject):
-                write_all(lambda data: os.write(target, data), block)
-            copied += len(block)
+        with translated_oserror(operation="copy object into", subject=subject):
+            copied = copy_bytes(
+                source,
+                target,
+                part.size_bytes,
+                before_block=lambda done, size: before_block(done_bytes + done, size),
+            )
     finally:
         os.close(source)
-
-
-def _append_ranges(
-    part: Part, source: int, target: int, done_bytes: int, before_block: BeforeBlock, subject: str
-) -> int:
-    """Let the kernel copy as much as it can; return how many bytes that were."""
-    copied = 0
-    while copied < part.size_bytes:
-        wanted = min(part.size_bytes - copied, _CHUNK_BYTES)
-        before_block(done_bytes + copied, wanted)
-        try:
-            moved = os.copy_file_range(source, target, wanted)
-        except OSError as error:
-            if error.errno in _NO_RANGES:
-                break
-            raise from_oserror(error, operation="copy object into", subject=subject) from error
-        if not moved:
-            break
-        copied += moved
-    return copied
+    if copied < part.size_bytes:
+        raise _shorter(part, copied)
 
 
 def _shorter(part: Part, copied: int) -> IntegrityError:

@@ -12,9 +12,10 @@ from modules.streams import BLOCK_SIZE, write_all
 _CHUNK_BYTES: Final = 64 * 1024 * 1024
 """Of one call: a multiple of every recordsize, because only whole records are shared."""
 
-_NO_RANGES: Final = frozenset(
+NO_RANGES: Final = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
 )
+"""What says that the kernel cannot do it here."""
 
 
 def copy_bytes(
@@ -42,7 +43,7 @@ def copy_bytes(
         try:
             moved = os.copy_file_range(source, target, wanted)
         except OSError as error:
-            if error.errno not in _NO_RANGES:
+            if error.errno not in NO_RANGES:
                 raise
             break
         if not moved:  # the end, or a file system (FUSE, /proc) that does not say so
