@@ -69,7 +69,7 @@ def volume(site: Site, tenant: Tenant) -> Path:
 
 def recover(bucket: Path, target: Path) -> tuple[int, str]:
     """Run the script as somebody does who has nothing of ours."""
-    argv = [sys.executable, "-I", str(SCRIPT), str(bucket), str(target)]
+    argv = [sys.executable, "-I", "-S", str(SCRIPT), str(bucket), str(target)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd="/", env={}, check=False)
     return done.returncode, done.stdout + done.stderr
 
