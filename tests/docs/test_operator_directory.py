@@ -12,6 +12,9 @@ def test_half_hour_on_directories(tmp_path: Path) -> None:
     reader = Reader(tmp_path, replacing={"--policy tank": "--policy default"})
     try:
         half_hour(reader)
-        assert reader.run("zfsstore export list --json") == "[]\n"
+        without = {"zfsstore export add acme/photos --client 10.0.0.0/8\n": ""}
+        assert reader.types("export", replacing=without).startswith("published acme/photos\n")
+        (published,) = tmp_path.glob("data/**/photos/files/plan.txt")
+        assert published.read_text() == "the second draft\n"
     finally:
         assert reader.server.stop() == 0
