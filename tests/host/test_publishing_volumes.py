@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.host import on_datasets
 from tests.host.objectservice import Site, put
 from tests.host.serving import Server, path_of, wait_until
 from tests.host.viewing import shown
@@ -63,7 +62,6 @@ def test_the_files_of_a_directory_are_built_anew(site: Site, tenant: Tenant) -> 
     assert {"fork", "renamed"} == remembered
 
 
-@pytest.mark.skipif(on_datasets.is_wanted(), reason="it looks into directories")
 def test_a_server_that_was_killed_goes_on_by_itself(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", workers=2).start()
     try:

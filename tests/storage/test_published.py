@@ -179,18 +179,16 @@ def test_too_many_links_become_copies(
     held = volume / ".zfsstore/objects/main" / object_id[:2] / object_id
     links = tmp_path / "links"
     links.mkdir()
+    is_full = False
     try:
         for number in range(70_000):
             os.link(held, links / str(number))
     except OSError:
-        pass
-    else:
-        pytest.skip("this file system allows more links than a test should make")
-    finally:
-        store.publish(bucket, "a", module_data)
-        shutil.rmtree(links)
+        is_full = True  # on ext4 with 65,000; others take more than a test should make
+    store.publish(bucket, "a", module_data)
+    shutil.rmtree(links)
     assert {"a": b"popular"} == shown(view)
-    assert not (view / "a").samefile(held)
+    assert is_full != (view / "a").samefile(held)
     assert held.stat().st_mtime_ns == (view / "a").stat().st_mtime_ns
 
 
