@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import itertools
 import random
 import sqlite3
@@ -112,6 +113,41 @@ class Load:
                 self.errors.append(f"{answer.status} {answer.body!r}")
             else:
                 time.sleep(0.02)
+
+
+class SlowPut:
+    """An upload that is under way until ``finish``; for operations that must not wait for it.
+
+    Attributes:
+        status: of the answer; None when the connection was cut.
+    """
+
+    def __init__(self, client: Client, bucket: str, key: str) -> None:
+        self.status: int | None = None
+        self._client = client
+        self._path = path_of(bucket, key)
+        self._has_begun, self._go_on = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self._has_begun.wait(LONG_S)
+
+    def finish(self) -> int | None:
+        """Send the rest; return the status."""
+        self._go_on.set()
+        self._thread.join(LONG_S)
+        return self.status
+
+    def _run(self) -> None:
+        try:
+            self.status = self._client.request("PUT", self._path, self._body()).status
+        except (OSError, http.client.HTTPException):
+            self._client.close()
+
+    def _body(self) -> Iterator[bytes]:
+        yield b"x" * 70_000
+        self._has_begun.set()
+        self._go_on.wait(LONG_S)
+        yield b"y" * 70_000
 
 
 def read_all(client: Client, bucket: str, snapshot: str | None = None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.faults.loading import Load, Span, check_cut, check_index, read_all, timed
+from tests.faults.loading import Load, SlowPut, Span, check_cut, check_index, read_all, timed
 from tests.host.serving import Client, Server, path_of
 from zfsstore.host.catalog import Tenant
 from zfsstore.host.config import Config
@@ -59,10 +59,14 @@ def roll_back(site: LoadedSite, bucket: str) -> None:
             before = read_all(client, bucket, name)
             assert before
             load.wait_for(site.count)
+            across = SlowPut(site.make_client(), bucket, "across")
             with timed() as span:
                 site.services.volumes.rollback(site.name(bucket), name)
+            assert across.finish() in (None, 503)
             load.wait_for(site.count)
-    check_cut(load, span, before, read_all(client, bucket))
+    after = read_all(client, bucket)
+    assert "across" not in after
+    check_cut(load, span, before, after)
 
 
 def rename(site: LoadedSite, bucket: str) -> None:
@@ -71,13 +75,16 @@ def rename(site: LoadedSite, bucket: str) -> None:
     volumes, other = site.services.volumes, f"{bucket} renamed"
     with site.load(bucket) as load:
         load.wait_for(site.count)
+        across = SlowPut(site.make_client(), bucket, "across")
         volumes.rename(site.name(bucket), site.name(other))
+        assert across.finish() in (None, 503)
         load.bucket = other
         load.wait_for(site.count)
         volumes.rename(site.name(other), site.name(bucket))
         load.bucket = bucket
         load.wait_for(site.count)
     after = read_all(client, bucket)
+    assert "across" not in after
     for put in load.unique():
         assert after[put.key] == put.digest, f"{put.key} was acknowledged and is lost"
     assert client.get(path_of(other, is_container=True)).status == 404
@@ -98,10 +105,14 @@ def receive(site: LoadedSite, bucket: str) -> None:
     assert read_all(client, copy) == read_all(client, bucket, "one")
     with Load(site.make_client, copy, count=6, prefix="later") as load:
         load.wait_for(site.count)
+        across = SlowPut(site.make_client(), copy, "across")
         with site.backend.send_stream(name, "two", "one") as stream, timed() as span:
             site.backend.receive_stream(site.name(copy), stream, rollback=True)
+        assert across.finish() in (None, 503)
         load.wait_for(site.count)
-    check_cut(load, span, expected, read_all(client, copy))
+    after = read_all(client, copy)
+    assert "across" not in after
+    check_cut(load, span, expected, after)
     assert read_all(client, copy, "two") == expected
 
 
