@@ -17,7 +17,7 @@ from bench.settings import Settings
 from zfsstore.cli.values import parse_size
 
 Say = Callable[[str], None]
-PARTS: Final = ("stores", "index", "http")
+PARTS: Final = ("stores", "index", "http", "wrappers")
 _EPILOG: Final = """\
 Each number is the median of several rounds; what is compared runs in the same round, in an
 order that rotates. The ratio is the median over the rounds of (this / fastest raw recipe).
@@ -161,10 +161,17 @@ def _http(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
     return measure_http(settings, root, say)
 
 
+def _wrappers(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
+    from bench.wrappers import measure_wrappers
+
+    return measure_wrappers(settings, root, say)
+
+
 _MEASURES: Final[dict[str, Callable[[Settings, Path, Say], dict[str, Any]]]] = {
     "stores": _stores,
     "index": _index,
     "http": _http,
+    "wrappers": _wrappers,
 }
 
 

@@ -25,6 +25,7 @@ from modules.wrappers.inner_reader import InnerReader
 from modules.wrappers.keys import KeyRing, open_key_ring
 
 _DECRYPT: Final = "decrypt object"
+_UID_BYTES: Final = 16
 _MAX_HEADERS: Final = 4096
 _ALGORITHMS: Final = {
     e1.AES_256_GCM: "AES_GCM_256",
@@ -82,8 +83,7 @@ class EncryptedStorage(Wrapper):
     def put(self, context: Context, stream: SupportsRead) -> str:
         """Encrypt *stream* into the inner module; as durable as that makes it."""
         expected_bytes = content_length(context)
-        uid = secrets.token_hex(16)
-        header, body = self._new_object(self.key_domain(context), uid)
+        uid, header, body = self._new_object(self.key_domain(context))
         source = EncryptingStream(stream, header.to_bytes(), body, expected_bytes=expected_bytes)
         size = None if expected_bytes is None else e1.sealed_size(expected_bytes)
         inner = self.inner(context)
@@ -170,16 +170,17 @@ class EncryptedStorage(Wrapper):
     def _inner_data(self, module_data: str) -> str:
         return e1.parse_module_data(module_data).inner
 
-    def _new_object(self, key_domain: str, uid: str) -> tuple[e1.Header, e1.Body]:
-        """Return the header and keys of a new object: all of them random, no counter anywhere."""
+    def _new_object(self, key_domain: str) -> tuple[str, e1.Header, e1.Body]:
+        """Return a new object's uid, header and keys: all random, no counter anywhere."""
         tenant_key = self._keys.active(key_domain)
-        object_key = secrets.token_bytes(e1.KEY_BYTES)
-        salt = secrets.token_bytes(e1.SALT_BYTES)
+        random = secrets.token_bytes(e1.KEY_BYTES + e1.SALT_BYTES + _UID_BYTES)
+        object_key, salt = random[: e1.KEY_BYTES], random[e1.KEY_BYTES : -_UID_BYTES]
+        uid = random[-_UID_BYTES:].hex()
         ctx = e1.context_of(key_domain, uid, self._suite)
         aad = e1.wrap_aad(self._suite, tenant_key.id, salt)
         wrapped = e1.wrap_key(tenant_key.key, object_key, aad, ctx)
         body = e1.body_of(object_key, salt, ctx, self._suite)
-        return e1.Header(self._suite, tenant_key.id, salt, wrapped, body.commitment), body
+        return uid, e1.Header(self._suite, tenant_key.id, salt, wrapped, body.commitment), body
 
     def _open_object(
         self, context: Context, parsed: e1.ModuleData, header: e1.Header, subject: str
