@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from modules.conformance import QUICK, ModuleSpec, StorageModuleSuite
+from tests.conformance.memory import directory_in_memory
 from tests.wrappers.encrypted import ENCRYPTED, encrypted, keys_at
 
 SIMPLE = "simple.simple.SimpleStorage"
@@ -34,9 +35,16 @@ class TestEncryptedSimple(EncryptedSuite, unittest.TestCase):
 
 
 class TestEncryptedDirectory(EncryptedSuite, unittest.TestCase):
+    root: ClassVar[str]
+
     @classmethod
     def inner_modules(cls, directory: str) -> Mapping[str, ModuleSpec]:
-        return {"leaf": ModuleSpec("zfsstore.ZFSStorage", {"directory": f"{directory}/objects"})}
+        cls.root = cls.enterClassContext(directory_in_memory())
+        return {"leaf": ModuleSpec("zfsstore.ZFSStorage", {"directory": cls.root})}
+
+    @classmethod
+    def storage_paths(cls, directory: str) -> Sequence[str]:
+        return [cls.root]
 
 
 @pytest.mark.slow
