@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -92,10 +92,9 @@ def is_file(parent: int, name: str) -> bool:
     return _has_type(parent, name, stat.S_ISREG)
 
 
-def _has_type(parent: int, name: str, is_type: object) -> bool:
-    assert callable(is_type)
+def _has_type(parent: int, name: str, is_type: Callable[[int], bool]) -> bool:
     try:
-        return bool(is_type(os.lstat(name, dir_fd=parent).st_mode))
+        return is_type(os.lstat(name, dir_fd=parent).st_mode)
     except FileNotFoundError:
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -66,3 +67,23 @@ def test_wrong_names_are_refused(store: Store, tmp_path: Path) -> None:
             assert store.refused("bucket", *command, bucket)
             assert store.refused("bucket", *command, bucket, "--dry-run")
     assert store.refused("bucket", "adopt", str(tmp_path / "none"), "acme/photos")
+
+
+def test_names_that_are_no_utf8_can_be_printed(store: Store, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"tree\xff")).mkdir()
+    (tmp_path / os.fsdecode(b"tree\xff/\xff\n")).write_bytes(b"x")
+    adopt = ("bucket", "adopt", os.fsdecode(os.fsencode(tmp_path) + b"/tree\xff"), "acme/photos")
+    status, out, err = store.run(*adopt, "--json")
+    assert 1 == status
+    (problem,) = json.loads(out)["problems"]
+    assert {"path": "\\udcff\\n", "reason": "it is no valid UTF-8"} == problem
+    assert 1 == err.count("\n")
+
+
+def test_the_files_themselves(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/a").write_text("by link")
+    store.says("bucket", "adopt", "--link", str(tmp_path / "tree"), "acme/photos")
+    assert 0o444 == (tmp_path / "tree/a").stat().st_mode & 0o777
+    store.says("bucket", "publish", "acme/photos")
+    assert (tmp_path / "tree/a").samefile(files(store) / "a")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from modules.errors import InvalidArgument
 from zfsstore.cli.confirmation import add_dry_run, done
-from zfsstore.cli.output import Output, format_size, print_note
+from zfsstore.cli.output import Output, format_size, print_note, printable
 from zfsstore.cli.parsers import FAILED, OK, Commands, add_command
+from zfsstore.cli.progress import Progress
 from zfsstore.cli.session import services
 
 if TYPE_CHECKING:
+    from zfsstore.host.adopting import AdoptReport
     from zfsstore.host.catalog import Tenant
     from zfsstore.host.services import Services
 
@@ -26,6 +28,11 @@ exit status:
 
 def add_commands(group: Commands) -> None:
     """Add the commands to the group ``bucket``."""
+    _add_publish(group)
+    _add_adopt(group)
+
+
+def _add_publish(group: Commands) -> None:
     publish = add_command(
         group,
         "publish",
@@ -33,9 +40,12 @@ def add_commands(group: Commands) -> None:
         summary="show a bucket's objects as files",
         description="""\
 Show a bucket's objects as read-only files under their names, in files/ of its directory, for NFS
-clients, backups and people without this program; returns when all are there. From then on a running
-host keeps them so, a moment after each change. They take no space.""",
-        example="zfsstore bucket publish acme/photos",
+and SMB clients, backups and people without this program; returns when all are there. From then on a
+running host keeps them so, a moment after each change. They are hard links, and take no space.
+Export them read-only: whoever can write to a file changes the object. Everybody on this machine who
+can reach the directory can read them.""",
+        example="zfsstore bucket publish acme/photos\n"
+        "zfsstore export add acme/photos --client 10.0.0.0/8",
     )
     _add_bucket(publish)
     publish.add_argument(
@@ -52,15 +62,19 @@ host keeps them so, a moment after each change. They take no space.""",
     )
     _add_bucket(unpublish)
     add_dry_run(unpublish)
+
+
+def _add_adopt(group: Commands) -> None:
     adopt = add_command(
         group,
         "adopt",
         run_adopt,
         summary="take an existing tree of files in",
         description="""\
-Make an object of every file below a folder, under its path; nothing is removed there. Where the
-file system can, nothing is copied either: blocks are shared or, with --link, the files themselves
-become the objects. Empty folders become containers; links and devices are left out. An object that
+Make an object of every file below a folder, under its path, with its time and the content type of
+its name; nothing is removed there. On ZFS (2.2 and later, same pool), btrfs and XFS the objects
+share the files' blocks; elsewhere they are copies. Empty folders become containers; links, devices
+and names that are no UTF-8 are left out. Nobody may write to the files meanwhile. An object that
 was changed after its file stays. Cut off, it goes on when called again.""",
         example="zfsstore bucket adopt /srv/photos acme/photos --dry-run\n"
         "zfsstore bucket adopt /srv/photos acme/photos",
@@ -71,7 +85,8 @@ was changed after its file stays. Cut off, it goes on when called again.""",
     adopt.add_argument(
         "--link",
         action="store_true",
-        help="let the files be the objects, read-only from then on; on the same file system only",
+        help="let the files themselves be the objects, read-only from then on; on the same file "
+        "system only. Whoever writes to one all the same destroys the object",
     )
     add_dry_run(adopt)
 
@@ -123,16 +138,25 @@ def _tell(args: argparse.Namespace, output: Output, verb: str) -> int:
 def run_adopt(args: argparse.Namespace, output: Output) -> int:
     """Take files in, and name those that were left out."""
     problems: list[dict[str, str]] = []
+    told = Progress()
 
     def left_out(path: str, reason: str) -> None:
-        problems.append({"path": path, "reason": reason})
+        problems.append({"path": printable(path), "reason": reason})
         print_note(f"left out {path}: {reason}")
+
+    def advance(report: AdoptReport) -> None:
+        told.add(report.adopted_bytes - told.total_bytes)
 
     with services(args) as opened:
         tenant, bucket = find_bucket(opened, args.bucket)
         report = opened.objects.adoption.adopt(
-            tenant, bucket, args.directory, link=args.link, dry_run=args.dry_run, problem=left_out
+            *(tenant, bucket, args.directory),
+            link=args.link,
+            dry_run=args.dry_run,
+            problem=left_out,
+            progress=advance,
         )
+    told.finish()
     data: dict[str, Any] = asdict(report) | {
         "bucket": args.bucket,
         "problems": problems,

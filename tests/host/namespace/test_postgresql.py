@@ -11,6 +11,7 @@ from modules.errors import HasDependents, Unavailable, VolumeNotFound
 from zfsstore.host.errors import PreconditionFailed
 from zfsstore.host.namespace import bucket_changes
 from zfsstore.host.namespace.index import Index
+from zfsstore.host.namespace.journal import ViewState, ViewStatus
 from zfsstore.host.namespace.opening import open_shared
 from zfsstore.host.namespace.records import Conditions, Draft
 from zfsstore.host.namespace.store import Store
@@ -117,3 +118,19 @@ def test_a_connection_that_was_lost_is_replaced(
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1"):
         Store(open_shared("postgresql+psycopg://test:secret@127.0.0.1:1/postgres"))
+
+
+def test_a_journal(index: Index, draft: MakeDraft) -> None:
+    index.put("before", draft())
+    index.journal.start("m")
+    index.put("a/é", draft())
+    index.put("b", draft())
+    index.delete("a/é")
+    keys, last = index.journal.changes()
+    assert ["a/é", "b"] == keys
+    assert 2 == index.journal.advance(state=ViewState.CURRENT, last=last, is_cleared=True)
+    assert ViewStatus("m", ViewState.CURRENT, "", 2) == index.journal.status()
+    assert ([], None) == index.journal.changes()
+    index.journal.stop()
+    index.put("later", draft())
+    assert ([], None) == index.journal.changes()
