@@ -36,7 +36,7 @@ from zfsstore.host.blobs import Blobs, MakeContext, call_context
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace.records import Blob, Draft, Extent, Kind, PutOutcome
-from zfsstore.host.namespace.writer import Request
+from zfsstore.host.namespace.request import Request
 from zfsstore.host.opening import BucketOpener, OpenBucket
 
 BATCH: Final = 256

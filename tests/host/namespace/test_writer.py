@@ -13,10 +13,10 @@ from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace import bucket_changes, changes
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Conditions, Draft
+from zfsstore.host.namespace.request import Request, Work
 from zfsstore.host.namespace.sqlite import VolumeDatabase
 from zfsstore.host.namespace.store import Store
 from zfsstore.host.namespace.transaction import Transaction
-from zfsstore.host.namespace.writer import Request, Work
 
 MakeDraft = Callable[..., Draft]
 
