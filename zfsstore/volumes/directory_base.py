@@ -24,7 +24,7 @@ from modules.volumes import CloneOrigin, Volume
 from zfsstore import layout
 from zfsstore.layout import VolumeRecord
 from zfsstore.volumes import common, delete_fence
-from zfsstore.volumes.directory_journal import Journal
+from zfsstore.volumes.directory_journal import Journal, Step, Unlink
 from zfsstore.volumes.directory_records import SnapshotRecord, read_origin, snapshots_of
 from zfsstore.volumes.usage import UsageCounter
 from zfsstore.zfs.names import decode_component, encode_component, split_volume_name
@@ -157,19 +157,14 @@ class DirectoryBase:
             result.append(_to_dict(found, clone))
         return result
 
-    def _recount(self, found: Found) -> None:
-        """Count the objects of a volume under a quota again, and of its tenant."""
-        if found.record.size_bytes is not None:
-            UsageCounter(found.path, found.record.size_bytes, subject=found.name).reset()
-        if found.is_bucket:
-            self._recount_tenant(found.name)
+    def _counted_again(self, *names: str) -> list[Step]:
+        """Return the steps after which the usage of these buckets' tenants is counted again.
 
-    def _recount_tenant(self, bucket: str) -> None:
-        tenant = bucket.partition("/")[0]
-        path = self._path((tenant,))
-        record = layout.read_volume_file(path, subject=tenant)
-        if record.size_bytes is not None:
-            UsageCounter(path, record.size_bytes, subject=tenant).reset()
+        When it is next asked for. An upload in flight just then may be missed until a sweep.
+        """
+        tenants = {name.partition("/")[0] for name in names if "/" in name}
+        files = [f"{self._path((tenant,))}/{layout.USAGE}" for tenant in sorted(tenants)]
+        return [Unlink(file) for file in files if os.path.exists(file)]
 
     def _require_free(self, name: str, operation: str) -> str:
         """Return where a new volume of that name goes.

@@ -65,10 +65,8 @@ class CloneCalls(SnapshotCalls):
             layout.write_volume_file(aside, record)
             fsync_directory(aside)
             directory_trees.give_to_owner(aside, os.path.dirname(path))
-            self._journal.commit([Move(aside, path)])
-            made = Found(path, new_name, record)
-            self._recount(made)
-            return self._volume(made)
+            self._journal.commit([Move(aside, path), *self._counted_again(new_name)])
+            return self._volume(Found(path, new_name, record))
 
     def promote_volume(self, uuid: str) -> Volume:
         """Let a clone take its origin's place: the parent's snapshots up to its own become its.
@@ -159,9 +157,7 @@ class CloneCalls(SnapshotCalls):
         steps += come
         steps.append(Unlink(found.own(layout.USAGE)))  # counted again when it is next needed
         steps.append(Write(found.own(layout.VOLUME_FILE), content))
-        self._journal.commit(steps)
-        if found.is_bucket:
-            self._recount_tenant(found.name)
+        self._journal.commit([*steps, *self._counted_again(found.name)])
 
     def _refuse_newer(
         self, found: Found, newer: list[SnapshotRecord], *, destroy_newer: bool

@@ -63,10 +63,9 @@ class MoveCalls(CloneCalls):
                     [
                         Move(found.path, path),
                         Write(renamed.own(layout.VOLUME_FILE), format_volume_file(renamed.record)),
+                        *self._counted_again(found.name, new_name),
                     ]
                 )
-            for name in {found.name, new_name} if found.is_bucket else ():
-                self._recount_tenant(name)
             return self._volume(renamed)
 
     def delete_volume(self, uuid: str) -> None:
@@ -82,9 +81,7 @@ class MoveCalls(CloneCalls):
                 with suppress(OSError):  # full: then without the note
                     _write_note(found)
                 entry = f"{self._trash}/{common.trash_name(found.record.uuid)}"
-                self._journal.commit([Move(found.path, entry)])
-            if found.is_bucket:
-                self._recount_tenant(found.name)
+                self._journal.commit([Move(found.path, entry), *self._counted_again(found.name)])
 
     def list_trash(self) -> list[TrashedVolume]:
         """Return what lies in the trash, oldest first. Looks at every file in it."""
@@ -128,10 +125,9 @@ class MoveCalls(CloneCalls):
                             restored.own(layout.VOLUME_FILE), format_volume_file(restored.record)
                         ),
                         Unlink(restored.own(_NOTE)),
+                        *self._counted_again(new_name),
                     ]
                 )
-            if restored.is_bucket:
-                self._recount_tenant(new_name)
             return self._volume(restored)
 
     def empty_trash(self, *, older_than: timedelta, dry_run: bool = True) -> list[TrashedVolume]:
@@ -172,9 +168,8 @@ class MoveCalls(CloneCalls):
         with self._control("destroy volume", uuid), self._journal.aside() as work:
             found = self._destroyable(uuid)[0]
             with self._alone(self._names(found)):
-                self._journal.commit([Move(found.path, f"{work}/doomed")])
-            if found.is_bucket:
-                self._recount_tenant(found.name)
+                steps = [Move(found.path, f"{work}/doomed"), *self._counted_again(found.name)]
+                self._journal.commit(steps)
 
     def _destroyable(self, uuid: str) -> list[Found]:
         """Return a volume and its buckets, of which nothing outside is a clone."""

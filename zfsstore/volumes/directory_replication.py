@@ -179,9 +179,7 @@ class ReplicationCalls(CloneCalls):
             fsync_directory(volume)
             directory_trees.give_to_owner(volume, os.path.dirname(path))
             self._make_fences(destination)
-            self._journal.commit([Move(volume, path)])
-            if "/" in destination:
-                self._recount_tenant(destination)
+            self._journal.commit([Move(volume, path), *self._counted_again(destination)])
 
     def _update(
         self, destination: str, header: Header, work: str, unpacking: Incoming, *, rollback: bool
