@@ -20,6 +20,7 @@ def configure(data_dir: Path) -> None:
     """Make the host's first module keep its objects in a new dataset."""
     dataset = f"{os.environ['ZFSSTORE_TEST_POOL']}/host-{secrets.token_hex(4)}"
     zfs("create", dataset)
+    data_dir.mkdir(mode=0o700)
     arguments = json.dumps({"dataset": dataset, **STORE_ARGUMENTS})
     argv = ["--data", str(data_dir), "module", "put", "default", "zfsstore.ZFSStorage"]
     assert main([*argv, "--args", arguments]) == 0

@@ -119,8 +119,9 @@ class Worker:
         """Mount what was just made, and give it; in the trash nothing is mounted."""
         (present,) = self._mounter.get([dataset])
         result = self._mounter.mount_all([present])
-        with suppress(NotMountable):
-            self._mounter.give(dataset)
+        if result["success"]:
+            with suppress(NotMountable, FileNotFoundError):
+                self._mounter.give(dataset)
         return result
 
     def _promote(self, operation: ops.Promote) -> RunResult:
