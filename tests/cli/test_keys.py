@@ -109,6 +109,28 @@ def test_tenant_is_shredded(vault: Store, monkeypatch: pytest.MonkeyPatch) -> No
     assert ["destroyed"] == [row["state"] for row in keys_of(vault, "hush/photos")]
 
 
+def test_a_wrapper_without_its_inner_module_or_keys_is_not_configured(
+    store: Store, tmp_path: Path
+) -> None:
+    name = "modules.wrappers.encryption.EncryptedStorage"
+    keys = {
+        "table": str(tmp_path / "t.db"),
+        "root": {"provider": "file", "path": str(tmp_path / "k")},
+        "create": True,
+    }
+
+    def refused(inner: str, keys: dict[str, Any]) -> str:
+        args = json.dumps({"inner": inner, "keys": keys})
+        return store.refused("module", "put", "vault", name, "--args", args)
+
+    assert "cannot find module absent: there is no vendor module" in refused("absent", keys)
+    assert "it would wrap itself" in refused("vault", keys)
+    assert "keys.root" in refused("default", keys | {"root": {"provider": "file", "key": "1"}})
+    (tmp_path / "k").unlink()
+    assert "does not exist" in refused("default", keys | {"create": False})
+    assert ["default"] == [row["name"] for row in store.json("module", "list")]
+
+
 def test_what_cannot_be_done_is_refused(vault: Store) -> None:
     assert "it has no keys" in vault.refused("keys", "list", "default")
     assert "no vendor module of this name" in vault.refused("keys", "list", "absent")

@@ -177,6 +177,12 @@ def test_another_process_s_key_lives_a_minute_at_most(tmp_path: Path) -> None:
         ring.find(key.id, "acme")
     assert ring.is_destroyed("acme")
     assert not ring.is_destroyed("never seen")
+    operator.active("later")
+    assert not ring.is_destroyed("later")
+    operator.shred("later")
+    assert not ring.is_destroyed("later")
+    clock.now += 60
+    assert ring.is_destroyed("later")
 
 
 def test_key_ring_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

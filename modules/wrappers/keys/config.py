@@ -40,11 +40,11 @@ def open_key_ring(keys: object) -> KeyRing:
     root = root_keys(members["root"], field="keys.root")
     former = members.get("former_roots", [])
     if not isinstance(former, list):
-        raise ConfigurationError("must be a list", field="keys.former_roots")
+        raise _wrong("must be a list", "keys.former_roots")
     others = [root_keys(value, field="keys.former_roots") for value in former]
     create = members.get("create", False)
     if not isinstance(create, bool):
-        raise ConfigurationError("must be true or false", field="keys.create")
+        raise _wrong("must be true or false", "keys.create")
     if create:
         create_absent(table, members["root"])
     return KeyRing(table, root, *others)
@@ -78,9 +78,7 @@ def root_keys(value: object, *, field: str) -> RootKeys:
     provider = value.get("provider") if isinstance(value, Mapping) else None
     make = _PROVIDERS.get(provider) if isinstance(provider, str) else None
     if make is None:
-        raise ConfigurationError(
-            f"must be one of {', '.join(_PROVIDERS)}", field=f"{field}.provider"
-        )
+        raise _wrong(f"must be one of {', '.join(_PROVIDERS)}", f"{field}.provider")
     return make(value, field)
 
 
@@ -88,7 +86,7 @@ def _file(value: object, field: str) -> RootKeys:
     members = _members(value, field, required={"provider", "path"})
     path = _text(members, field, "path")
     if not os.path.isabs(path):
-        raise ConfigurationError("must be an absolute path", field=f"{field}.path")
+        raise _wrong("must be an absolute path", f"{field}.path")
     return LocalRootKeys(f"key file {path}", partial(read_key_file, path))
 
 
@@ -102,9 +100,9 @@ def _command(value: object, field: str) -> RootKeys:
     members = _members(value, field, required={"provider", "argv"}, optional=("timeout_s",))
     argv = members["argv"]
     if not isinstance(argv, list) or not argv or not all(isinstance(a, str) and a for a in argv):
-        raise ConfigurationError("must be a list of texts", field=f"{field}.argv")
+        raise _wrong("must be a list of texts", f"{field}.argv")
     if not os.path.isabs(argv[0]):
-        raise ConfigurationError("must begin with an absolute path", field=f"{field}.argv")
+        raise _wrong("must begin with an absolute path", f"{field}.argv")
     timeout_s = _timeout(members, field)
     return LocalRootKeys(f"command {argv[0]}", partial(read_command, argv, timeout_s))
 
@@ -163,19 +161,19 @@ def _members(
     value: object, field: str, *, required: set[str], optional: Sequence[str] = ()
 ) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigurationError("must be a JSON object", field=field)
+        raise _wrong("must be a JSON object", field)
     if missing := sorted(required - set(value)):
-        raise ConfigurationError(f"lacks {', '.join(missing)}", field=field)
+        raise _wrong(f"lacks {', '.join(missing)}", field)
     if set(value) - required - set(optional):
         known = ", ".join([*sorted(required), *optional])
-        raise ConfigurationError(f"has an unknown member; known are {known}", field=field)
+        raise _wrong(f"has an unknown member; known are {known}", field)
     return value
 
 
 def _text(members: Mapping[str, Any], field: str, name: str) -> str:
     value = members[name]
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ConfigurationError("must be text", field=f"{field}.{name}")
+        raise _wrong("must be text", f"{field}.{name}")
     return value
 
 
@@ -186,5 +184,9 @@ def _optional_text(members: Mapping[str, Any], field: str, name: str) -> str | N
 def _timeout(members: Mapping[str, Any], field: str) -> float:
     value = members.get("timeout_s", _TIMEOUT_S)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 600:
-        raise ConfigurationError("must be a number of seconds", field=f"{field}.timeout_s")
+        raise _wrong("must be a number of seconds", f"{field}.timeout_s")
     return float(value)
+
+
+def _wrong(reason: str, field: str) -> ConfigurationError:
+    return ConfigurationError(reason, operation="use argument", subject=field, field=field)

@@ -58,6 +58,7 @@ class KeyRing:
         self._lock = threading.Lock()
         self._by_id: dict[bytes, _Kept] = {}
         self._active: dict[str, _Kept] = {}
+        self._alive: dict[str, float] = {}  # domains with keys, and until when that holds
 
     def active(self, key_domain: str) -> TenantKey:
         """Return the key for a domain's new objects, which is made if there is none.
@@ -109,17 +110,24 @@ class KeyRing:
 
     def is_destroyed(self, key_domain: str) -> bool:
         """Tell whether a domain's keys were destroyed."""
-        kept = self._active.get(key_domain)
-        if kept is not None and self._clock() < kept.until:
+        now = self._clock()
+        if now < self._alive.get(key_domain, now):
             return False
         records = self.table.of_domain(key_domain)
-        return bool(records) and all(r.state is KeyState.DESTROYED for r in records)
+        if records and all(record.state is KeyState.DESTROYED for record in records):
+            return True
+        with self._lock:
+            if len(self._alive) >= _MAX_KEPT:
+                self._alive.clear()
+            self._alive[key_domain] = now + KEEP_S
+        return False
 
     def forget(self) -> None:
         """Drop all keys from memory."""
         with self._lock:
             self._by_id.clear()
             self._active.clear()
+            self._alive.clear()
         for roots in self._roots:
             roots.forget()
 
