@@ -12,6 +12,7 @@ READ_BYTES: Final = 8 * SEGMENT_BYTES
 """How much is taken from the source at once: a put holds at most 4 MiB, the inner one included."""
 
 _NOTHING: Final = memoryview(b"")
+_BYTES: Final = (bytes, bytearray, memoryview)  # made once: a union is made with each use
 
 
 class EncryptingStream:
@@ -29,6 +30,11 @@ class EncryptingStream:
         expected_bytes: how long *source* must be; None when unknown.
         max_segments: where to stop, before a nonce could occur twice.
     """
+
+    __slots__ = (
+        *("length", "_body", "_error", "_expected_bytes", "_is_ended", "_max_segments"),
+        *("_number", "_plain", "_ready", "_source"),
+    )
 
     def __init__(
         self,
@@ -102,7 +108,7 @@ class EncryptingStream:
         self._plain = _NOTHING  # let go of the block before, rather than have two
         while size < SEGMENT_BYTES:
             block = self._source.read(self._wanted() - size)
-            if not isinstance(block, bytes | bytearray | memoryview):
+            if not isinstance(block, _BYTES):
                 raise InvalidArgument(
                     f"read() must return bytes, not {type(block).__name__}", field="stream"
                 )
