@@ -81,6 +81,34 @@ def test_a_domain_has_one_key_that_all_processes_use(tmp_path: Path) -> None:
     assert 0o600 == (tmp_path / "keys.db").stat().st_mode & 0o777
 
 
+def test_the_table_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Many processes that start at once, and one that was killed while it made the table."""
+    keys, found, errors = keys_at(tmp_path), [], []
+    (tmp_path / "keys.db.tmp-killed").write_bytes(b"half")
+
+    def start() -> None:
+        try:
+            ring = open_key_ring(keys)
+            ring.check()
+            found.append(ring.active("acme").key)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [] == errors
+    assert 8 == len(found)
+    assert 1 == len(set(found))
+    assert {"keys.db", "root.key", "keys.db.tmp-killed"} == set(os.listdir(tmp_path))
+    with pytest.raises(AlreadyExists):
+        KeyTable(keys["table"]).create()
+    with pytest.raises(StorageError, match="create key table"):
+        KeyTable(str(tmp_path / "absent" / "keys.db")).create()
+
+
 def test_many_threads_and_rings_make_one_first_key(tmp_path: Path) -> None:
     text = [f"1:{ONE}"]
     rings = [ring_at(tmp_path, text) for _ in range(4)]

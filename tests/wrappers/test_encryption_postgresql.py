@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def test_hosts_share_one_key_table(url: str, tmp_path: Path) -> None:
     keys: dict[str, Any] = {**keys_at(tmp_path), "table": url}
     with pytest.raises(ConfigurationError, match="zfsstore keys init"):
         open_key_ring({**keys, "create": False}).check()
-    rings = [open_key_ring(keys) for _ in range(4)]
+    with ThreadPoolExecutor(4) as starting:  # at once
+        rings = list(starting.map(open_key_ring, [keys] * 4))
     found = []
     threads = [
         threading.Thread(target=lambda ring=ring: found.append(ring.active("acme")))

@@ -7,8 +7,9 @@ of destroyed keys stay as tombstones.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import IntegrityError as DuplicateRow
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from modules.durable import TEMPORARY_PREFIX, fsync_directory
 from modules.errors import (
     AlreadyExists,
     ConfigurationError,
@@ -24,12 +26,13 @@ from modules.errors import (
     NotSupported,
     SubstrateError,
     Unavailable,
-    from_oserror,
+    translated_oserror,
 )
 from modules.wrappers.keys.records import KeyRecord, KeyState
 
 SCHEMA: Final = 1
 _BUSY_TIMEOUT_S: Final = 30
+_CREATING: Final = 0x7A66_6B65_7973  # the number of an advisory lock, "zfkeys"
 
 _metadata = sa.MetaData()
 _about = sa.Table("about", _metadata, sa.Column("schema", sa.Integer, nullable=False))
@@ -85,22 +88,34 @@ class KeyTable:
         self._reading = self._engine.execution_options(zfsstore_reads=True)
 
     def create(self) -> None:
-        """Make the table, durably.
+        """Make the table, durably: it is there with all that belongs to it, or not at all.
 
         Raises:
             AlreadyExists: it is there; nothing was changed.
         """
-        if self._path is not None:
+        if self._path is None:
+            self._create_schema()
+            return
+        if os.path.lexists(self._path):
+            raise self._exists()
+        aside = f"{self._path}{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        with translated_oserror(operation="create key table", subject=self._path):
             try:
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-                os.close(os.open(self._path, flags, 0o600))
-            except FileExistsError as error:
+                os.close(os.open(aside, flags, 0o600))
+                KeyTable(aside)._create_schema()
+                os.link(aside, self._path)
+            except FileExistsError as error:  # another process was faster
                 raise self._exists() from error
-            except OSError as error:
-                raise from_oserror(
-                    error, operation="create key table", subject=self._path
-                ) from error
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(aside)
+            fsync_directory(os.path.dirname(self._path))
+
+    def _create_schema(self) -> None:
         with self._begin("create key table") as connection:
+            if self._path is None:  # one at a time: PostgreSQL fails on names made by two
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
             if sa.inspect(connection).has_table(_about.name):
                 raise self._exists()
             _metadata.create_all(connection)
