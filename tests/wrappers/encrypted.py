@@ -94,6 +94,25 @@ class Short(io.BytesIO):
         return super().read(1000 if size is None or size < 0 else min(size, 1000))
 
 
+class Ends(io.BytesIO):
+    """Claims its whole size, and ends before."""
+
+    def __init__(self, data: bytes, *, at: int) -> None:
+        super().__init__(data)
+        self.at = at
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self.at - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+class Generous(io.BytesIO):
+    """Gives a byte more than it was asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(-1 if size is None or size < 0 else size + 1)
+
+
 class Failing:
     """A source that raises after *size* bytes."""
 

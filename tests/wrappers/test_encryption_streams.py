@@ -28,7 +28,9 @@ from simple.simple import SimpleStorage
 from tests.wrappers.encrypted import (
     BOUNDARIES,
     SEGMENT,
+    Ends,
     Failing,
+    Generous,
     Lying,
     Short,
     Vault,
@@ -163,25 +165,6 @@ TWISTS: dict[str, Callable[[bytes], Any]] = {
     "size without the bytes": lambda data: Ends(data, at=len(data) - 40),
     "more than asked for": lambda data: Generous(data),
 }
-
-
-class Ends(io.BytesIO):
-    """Claims its whole size, and ends before."""
-
-    def __init__(self, data: bytes, *, at: int) -> None:
-        super().__init__(data)
-        self.at = at
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        left = max(0, self.at - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left))
-
-
-class Generous(io.BytesIO):
-    """Gives a byte more than it was asked for."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(-1 if size is None or size < 0 else size + 1)
 
 
 @pytest.mark.parametrize("twist", TWISTS)

@@ -176,7 +176,7 @@ def run_rotate_root(args: argparse.Namespace, output: Output) -> int:
         target = Encrypting.open(opened, args.module)
         version = None
         if args.new_version:
-            from modules.wrappers.keys.local import add_root_key
+            from modules.wrappers.keys.keyfile import add_root_key
 
             version = add_root_key(_key_file(opened, args.module))
             target = Encrypting.open(opened, args.module)

@@ -8,11 +8,10 @@ from functools import partial
 from typing import Any, Final
 
 from modules.errors import AlreadyExists, ConfigurationError
+from modules.wrappers.keys.keyfile import create_key_file, read_key_file
 from modules.wrappers.keys.local import (
     LocalRootKeys,
-    create_key_file,
     read_command,
-    read_key_file,
     read_variable,
 )
 from modules.wrappers.keys.records import RootKeys

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import stat
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -22,12 +20,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from modules.durable import TEMPORARY_PREFIX, fsync_directory
 from modules.errors import (
-    AlreadyExists,
     ConfigurationError,
     KeyNotFound,
-    PermissionDenied,
     Unavailable,
     WrongKey,
     from_oserror,
@@ -39,7 +34,6 @@ KEEP_S: Final = 60.0
 
 _SALT_BYTES: Final = 24
 _ZERO_NONCE: Final = bytes(12)
-_MAX_TEXT_BYTES: Final = 1 << 20
 _LINE: Final = re.compile(r"([0-9]{1,9}):([0-9a-fA-F]{64})")
 
 
@@ -144,40 +138,6 @@ def parse_root_keys(text: str, *, source: str) -> dict[int, bytes]:
     return found
 
 
-def read_key_file(path: str) -> str:
-    """Return the text of a key file, proven to be readable by its owner alone.
-
-    Raises:
-        ConfigurationError: it is absent or too large.
-        PermissionDenied: others may read or write it, or it is another user's.
-    """
-    subject = f"key file {path}"
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError as error:
-        raise ConfigurationError(
-            "it does not exist",
-            operation="read",
-            subject=subject,
-            hint="create it with `zfsstore keys init`, or restore it",
-            field="keys.root.path",
-        ) from error
-    except OSError as error:
-        raise from_oserror(error, operation="read", subject=subject) from error
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        is_private = stat.S_ISREG(status.st_mode) and not status.st_mode & 0o077
-        if not is_private or status.st_uid not in (0, os.geteuid()):
-            raise PermissionDenied(
-                "others than its owner may use it, or another user owns it",
-                permission="mode 0600",
-                operation="read",
-                subject=subject,
-                hint=f"chown it to this user and chmod 0600 {path}",
-            )
-        return _decoded(file.read(_MAX_TEXT_BYTES), subject)
-
-
 def read_variable(name: str) -> str:
     """Return the text of an environment variable; ``;`` stands for a new line.
 
@@ -231,60 +191,7 @@ def read_command(argv: Sequence[str], timeout_s: float) -> str:
             subject=subject,
             hint="run it by hand to see why",
         )
-    return _decoded(done.stdout, subject)
-
-
-def create_key_file(path: str) -> None:
-    """Write a key file with one new random key, durably, mode 0600.
-
-    Raises:
-        AlreadyExists: there is one; it is never overwritten.
-        StorageError: the file system refused.
-    """
-    text = f"# root keys of zfsstore: VERSION:KEY, the highest wraps\n1:{secrets.token_hex(32)}\n"
-    try:
-        _write_key_file(path, text, may_replace=False)
-    except FileExistsError as error:
-        raise AlreadyExists(
-            "there is one", operation="create key file", subject=path, hint="it was left as it is"
-        ) from error
-    except OSError as error:
-        raise from_oserror(error, operation="create key file", subject=path) from error
-
-
-def add_root_key(path: str) -> int:
-    """Add a new random key to a key file, durably; return its version.
-
-    Raises:
-        StorageError: the file is unusable or cannot be replaced.
-    """
-    text = read_key_file(path)
-    version = max(parse_root_keys(text, source=f"key file {path}")) + 1
-    text = f"{text.rstrip()}\n{version}:{secrets.token_hex(32)}\n"
-    try:
-        _write_key_file(path, text, may_replace=True)
-    except OSError as error:
-        raise from_oserror(error, operation="replace key file", subject=path) from error
-    return version
-
-
-def _write_key_file(path: str, text: str, *, may_replace: bool) -> None:
-    directory = os.path.dirname(path) or "."
-    temporary = os.path.join(directory, f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
-    fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(fd)
-        if may_replace:
-            os.rename(temporary, path)
-        else:
-            os.link(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-    fsync_directory(directory)
+    return decoded(done.stdout, subject)
 
 
 def _wrapping(root_key: bytes, salt: bytes, binding: bytes) -> AESGCM:
@@ -292,7 +199,12 @@ def _wrapping(root_key: bytes, salt: bytes, binding: bytes) -> AESGCM:
     return AESGCM(HKDFExpand(SHA512(), KEY_BYTES, info).derive(root_key))
 
 
-def _decoded(data: bytes, source: str) -> str:
+def decoded(data: bytes, source: str) -> str:
+    """Return the text of a source of keys.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
     try:
         return data.decode("ascii")
     except UnicodeDecodeError:
