@@ -72,4 +72,4 @@ def test_only_what_may_succeed_later_is_retryable() -> None:
         for c in all_classes(errors.StorageError)
         if c.retryable and c.__module__ == "modules.errors"
     }
-    assert retryable == {"Busy", "Unavailable"}
+    assert retryable == {"Busy", "Locked", "Unavailable"}
