@@ -109,6 +109,21 @@ def test_tenant_is_shredded(vault: Store, monkeypatch: pytest.MonkeyPatch) -> No
     assert ["destroyed"] == [row["state"] for row in keys_of(vault, "hush/photos")]
 
 
+def test_clones_elsewhere_are_not_shredded_by_the_way(vault: Store) -> None:
+    vault.says("tenant", "create", "fan", "--policy", "vault")
+    vault.says("clone", "create", "hush/photos", "fan/fork")
+    assert "secret plan" == vault.get("fan/fork", "plan")
+    refused = vault.refused("keys", "shred", "vault", "fan", "--yes")
+    assert "hush/photos has the same keys" in refused
+    assert "secret plan" == vault.get("hush/photos", "plan")
+    (row,) = [r for r in vault.json("keys", "list", "vault") if "fan/fork" in r["volumes"]]
+    done = vault.json("keys", "shred", "vault", "--domain", row["key_domain"], "--yes")
+    assert ["fan/fork", "hush/photos"] == done["volumes"]
+    for bucket in done["volumes"]:
+        with pytest.raises(Exception, match="was destroyed on 20"):
+            vault.get(bucket, "plan")
+
+
 def test_a_wrapper_without_its_inner_module_or_keys_is_not_configured(
     store: Store, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from modules.errors import NotSupported
+from modules.errors import HasDependents, NotSupported
 from zfsstore.cli.confirmation import add_dry_run, add_yes, confirm, done
 from zfsstore.cli.encrypting import Encrypting
 from zfsstore.cli.output import Output, format_time
@@ -107,8 +107,9 @@ def _add_shred(group: Commands) -> None:
         summary="destroy a tenant's keys: what it stored is unreadable for good",
         description="""\
 Destroy all keys of a volume, a tenant with its buckets, or a key domain. All that was encrypted
-with them becomes unreadable for good, also in snapshots, clones, replicas and backups; running
-processes forget the keys within a minute. Copies of the key table still hold them: destroy these,
+with them becomes unreadable for good, also in snapshots, replicas and backups; running processes
+forget the keys within a minute. Refused while a clone elsewhere has the same keys: name the key
+domain then. Copies of the key table still hold them: destroy these,
 or rotate the root key afterwards and destroy the older root key.""",
         example="zfsstore keys shred vault acme --dry-run\n"
         "zfsstore keys shred vault --domain 0f3c5a7781b24c5d9e6f708192a3b4c5 --yes",
@@ -206,6 +207,7 @@ def run_shred(args: argparse.Namespace, output: Output) -> int:
         domains = target.domains(args, operation="destroy keys of")
         names = target.volumes_by_domain()
         volumes = sorted({name for domain in domains for name in names.get(domain, [])})
+        _refuse_others(args, volumes)
         if not args.dry_run:
             plan = [
                 f"this makes all of {name} unreadable for good, with its snapshots and copies"
@@ -219,6 +221,25 @@ def run_shred(args: argparse.Namespace, output: Output) -> int:
     data = {"key_domains": domains, "volumes": volumes, "dry_run": args.dry_run}
     output.text(text, data)
     return OK
+
+
+def _refuse_others(args: argparse.Namespace, volumes: list[str]) -> None:
+    """Refuse to destroy what the user did not name: clones elsewhere have the same keys.
+
+    Raises:
+        HasDependents: there are such.
+    """
+    if args.volume is None:
+        return
+    below = f"{args.volume}/"
+    others = [name for name in volumes if name != args.volume and not name.startswith(below)]
+    if others:
+        raise HasDependents(
+            f"{', '.join(others)} has the same keys, as a clone or its origin",
+            operation="destroy keys of",
+            subject=args.volume,
+            hint="to destroy them for all of these, name the key domain with --domain",
+        )
 
 
 def _key_file(opened: Services, name: str) -> str:
