@@ -55,10 +55,12 @@ class VolumeIdentity:
         volume_id: the volume's uuid; a clone has one of its own.
         key_domain: what encryption and deduplication bind to; rides along with rename, clone,
             rollback and replication.
+        is_read_only: it is a replica: nothing in it may be changed, nor its databases.
     """
 
     volume_id: str
     key_domain: str
+    is_read_only: bool = False
 
 
 @runtime_checkable

@@ -231,7 +231,7 @@ class ZFSStorage(StorageModule):
     def identity(self, context: Context) -> VolumeIdentity:
         """Return which volume the context's is, also for a snapshot of it."""
         record = self._places.check(self._places.live(context))
-        return VolumeIdentity(record.uuid, record.key_domain)
+        return VolumeIdentity(record.uuid, record.key_domain, record.is_read_only is True)
 
     def fence(self, context: Context) -> Path:
         """Return the fence of the context's volume."""

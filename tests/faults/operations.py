@@ -154,8 +154,24 @@ def replicate(site: LoadedSite, bucket: str) -> None:
                 site.backend.receive_stream(site.name(replica), stream)
             newest = site.services.volumes.list_snapshots(site.name(replica))[-1].name
             assert newest == snapshot
-            assert read_all(client, replica, newest) == read_all(client, bucket, snapshot)
+            expected = read_all(client, bucket, snapshot)
+            assert read_all(client, replica, newest) == expected
+            assert read_all(client, replica) == expected
+            check_read_only(client, replica, next(iter(expected)))
             base = snapshot
+    site.backend.break_off_volume(site.services.volumes.get_volume(site.name(replica))["uuid"])
+    assert client.put(path_of(replica, "own"), b"").status == 201
+
+
+def check_read_only(client: Client, bucket: str, key: str) -> None:
+    """Nothing a client does changes a replica: the next stream would not fit it any more."""
+    for answer in (
+        client.put(path_of(bucket, "own"), b"data"),
+        client.delete(path_of(bucket, key)),
+        client.put(path_of(bucket, "container", is_container=True)),
+        client.delete(path_of(bucket, is_container=True)),
+    ):
+        assert (answer.status, answer.error["code"]) == (409, "conflict")
 
 
 def check_at_rest(site: LoadedSite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,8 +10,14 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from modules import StorageModule, fences
+from modules.context import Context
 from modules.errors import InvalidName, NotSupported, VolumeNotFound
-from modules.extensions import SupportsFence, SupportsStateDir, SupportsVolumes
+from modules.extensions import (
+    SupportsFence,
+    SupportsStateDir,
+    SupportsVolumeIdentity,
+    SupportsVolumes,
+)
 from modules.volumes import SnapshotBackend
 from zfsstore.host.blobs import MakeContext, Modules
 from zfsstore.host.catalog.records import Tenant
@@ -100,8 +107,16 @@ class BucketOpener:
                 fence = found.fenced.fence(self._context(tenant=path))
                 hold = stack.enter_context(fences.hold(fence))
             if found.volumes is not None:
-                state_dir: Path = found.volumes.state_dir(self._context(tenant=path))
-                index = stack.enter_context(self._indexes.lease(state_dir, path, fence=fence))
+                context = self._context(tenant=path)
+                state_dir: Path = found.volumes.state_dir(context)
+                index = stack.enter_context(
+                    self._indexes.lease(
+                        state_dir,
+                        path,
+                        fence=fence,
+                        is_replica=lambda: _is_replica(found.module, context, state_dir),
+                    )
+                )
             else:
                 store = stack.enter_context(self._indexes.lease_shared())
                 info = find_row(store, tenant, name)
@@ -157,6 +172,13 @@ def _check_snapshot_name(name: str) -> None:
             subject=f"{name[:80]}...",
             field="snapshot",
         )
+
+
+def _is_replica(module: StorageModule, context: Context, state_dir: Path) -> bool:
+    """Return whether a volume may only be read: says its module, or the file system."""
+    if isinstance(module, SupportsVolumeIdentity) and module.identity(context).is_read_only:
+        return True
+    return bool(os.statvfs(state_dir).f_flag & os.ST_RDONLY)
 
 
 def find_row(store: Store, tenant: Tenant, name: str) -> BucketInfo | None:

@@ -112,7 +112,8 @@ class ReplicationCalls(CloneCalls):
         with self._control("break off volume", uuid):
             found = self._need(uuid, "break off volume")
             writable = replace(found, record=replace(found.record, is_read_only=None))
-            layout.write_volume_file(found.path, writable.record)
+            with self._alone([found.name]):  # hosts have its databases open as a replica's
+                layout.write_volume_file(found.path, writable.record)
             return self._volume(writable)
 
     def _snapshot_named(self, found: Found, name: str, field: str) -> SnapshotRecord:

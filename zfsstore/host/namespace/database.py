@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Dialect
 
-from modules.errors import StorageError
+from modules.errors import Conflict, StorageError
 from zfsstore.host.namespace.statements import Statements, compile_statements
 from zfsstore.host.namespace.transaction import Connection
 
@@ -24,6 +24,7 @@ class Database(ABC):
     dialect: ClassVar[Dialect]
     begin: ClassVar[str]
     has_lastrowid: ClassVar[bool]
+    is_read_only: ClassVar[bool] = False
     name: str
 
     @property
@@ -42,6 +43,15 @@ class Database(ABC):
     @abstractmethod
     def connect(self) -> Connection:
         """Return a new connection."""
+
+    def check_writable(self) -> None:
+        """Raise Conflict when it may only be read."""
+        if self.is_read_only:
+            raise Conflict(
+                "it is a read-only replica",
+                operation="change bucket",
+                hint="change the one that it is a replica of, or have an operator break it off",
+            )
 
     def close(self) -> None:
         """Let go of what is held beside connections; these are closed already."""

@@ -36,6 +36,13 @@ class Entry:
         """True while somebody waits to be alone in the volume."""
         return self.hold is not None and self.hold.is_draining
 
+    @property
+    def is_of_interest(self) -> bool:
+        """True when there is something to keep up in it."""
+        store = self.store
+        is_live = store is not None and not store.database.is_read_only
+        return is_live and bool(self.label) and not self.is_draining
+
     def open(self, database: Callable[[], Database], fence: Path | None = None) -> Store:
         """Return the store; the first to come opens it.
 

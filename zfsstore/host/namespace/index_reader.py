@@ -113,6 +113,7 @@ class IndexReader:
         Raises:
             PreconditionFailed, NotFound, Conflict: as ``put`` would.
         """
+        self._store.database.check_writable()
         encoded = encode_key(key)
         if conditions != UNCONDITIONAL:
             row = self._one(self._sql.current, key=encoded)

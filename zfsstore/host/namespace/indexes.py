@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from zfsstore.host.namespace.database import Database
 from zfsstore.host.namespace.entries import Entry
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.opening import open_shared
@@ -69,12 +70,20 @@ class Indexes:
         self._shared = Entry()
 
     @contextmanager
-    def lease(self, state_dir: Path, label: str, *, fence: Path | None = None) -> Iterator[Index]:
+    def lease(
+        self,
+        state_dir: Path,
+        label: str,
+        *,
+        fence: Path | None = None,
+        is_replica: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Index]:
         """Give the index of the volume whose state directory this is.
 
         Args:
             label: what ``leases`` calls it: "acme/photos".
             fence: the volume's, held for as long as the index is open.
+            is_replica: asked when it is opened: may it only be read?
 
         Raises:
             Unavailable: the directory is not there.
@@ -82,7 +91,7 @@ class Indexes:
         """
         key = _key(state_dir)
         with self._used(key, label, None) as entry:
-            store = entry.open(lambda: VolumeDatabase(state_dir, key[1]), fence)
+            store = entry.open(lambda: self._database(state_dir, key[1], is_replica), fence)
             if entry.hold is not None:
                 entry.hold.check()
             yield Index(store)
@@ -111,10 +120,11 @@ class Indexes:
         for key in keys:
             with self._lock:
                 entry = self._entries.get(key)
-                if entry is None or entry.store is None or not entry.label or entry.is_draining:
+                if entry is None or not entry.is_of_interest:
                     continue
                 entry.users += 1
                 store, used_at = entry.store, entry.used_at
+                assert store is not None  # or it were of no interest
             try:
                 yield entry.label, Index(store)
             finally:
@@ -177,6 +187,13 @@ class Indexes:
             self._entries.clear()
             self._shared = Entry()
         _close(entries)
+
+    def _database(
+        self, state_dir: Path, identity: Identity, is_replica: Callable[[], bool]
+    ) -> Database:
+        if is_replica():
+            return SnapshotDatabase(state_dir, self._copies.path_for(state_dir))
+        return VolumeDatabase(state_dir, identity)
 
     @contextmanager
     def _used(self, key: _Key, label: str, idle_s: float | None) -> Iterator[Entry]:

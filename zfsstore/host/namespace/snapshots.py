@@ -25,12 +25,14 @@ _YOUNG_S: Final = 60.0
 
 
 class SnapshotDatabase(SqliteDatabase):
-    """The index in a read-only snapshot of a volume.
+    """The index in a snapshot of a volume, or in a read-only replica.
 
     Args:
-        directory: the state directory in the snapshot.
+        directory: the state directory, in which nothing changes as long as this is open.
         copy: where a database goes that cannot be read where it is (WalCopies.path_for).
     """
+
+    is_read_only = True
 
     def __init__(self, directory: Path, copy: Path) -> None:
         self.directory = directory

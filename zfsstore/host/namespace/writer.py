@@ -59,7 +59,11 @@ class Writer:
 
         Args:
             is_deletion: it leads to free space, so it may use the space reserved for that.
+
+        Raises:
+            Conflict: the database is a replica's.
         """
+        self._database.check_writable()
         request = Request(bucket_id, work, is_deletion=is_deletion)
         if self._thread is None:
             self._start()
