@@ -17,6 +17,7 @@ from typing import Any, Final
 from modules.errors import InvalidArgument, InvalidName
 from modules.extensions import SweepReport
 from modules.streams import SupportsRead
+from zfsstore.host.adopting import Adoption
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
 from zfsstore.host.buckets import Bucket, BucketPage, Buckets
 from zfsstore.host.catalog.records import Tenant
@@ -62,6 +63,7 @@ class ObjectService(ObjectReader):
 
     Attributes:
         publishing: shows buckets as files; its ``start`` keeps them so.
+        adoption: takes existing files in.
 
     Raises:
         ConfigurationError: database_url names no database that can be used.
@@ -79,6 +81,7 @@ class ObjectService(ObjectReader):
         self._modules = modules
         self._context = context
         self.publishing = Publishing(opener, self._indexes, modules, context)
+        self.adoption = Adoption(opener, self._blobs, context)
 
     def close(self) -> None:
         """Finish what is queued and close every index."""
