@@ -74,6 +74,7 @@ def test_properties_quotas_and_streams(store: Store, dataset: str, tmp_path: Pat
 def test_a_locked_tenant(store: Store, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_bytes(secrets.token_bytes(32))
+    key.chmod(0o600)
     chosen = ("--key-file", str(key))
     store.says("tenant", "create", "vault", "--policy", "tank", *chosen)
     with open_services(store.config) as services:
@@ -87,6 +88,7 @@ def test_a_locked_tenant(store: Store, tmp_path: Path) -> None:
     assert "unavailable" == store.json("volume", "get", "vault", "keystatus")["keystatus"]
     wrong = tmp_path / "wrong"
     wrong.write_bytes(secrets.token_bytes(32))
+    wrong.chmod(0o600)
     assert store.refused("volume", "unlock", "vault", "--key-file", str(wrong))
     assert "unlocked vault\n" == store.says(
         "volume", "unlock", "vault", "--key-command", f"cat {key}"
