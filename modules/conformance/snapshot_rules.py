@@ -191,16 +191,15 @@ class SnapshotRules(VolumeHelp):
         backend, volume = self._frozen()
         self.state_dir(self.inside(_VOLUME))
         load = _Load(self)
-        try:
-            load.start()
-            for number in range(_ROUNDS):
-                with self.database(_VOLUME) as connection:
+        with self.database(_VOLUME) as connection:  # open all the while, as a host has it
+            try:
+                load.start()
+                for number in range(_ROUNDS):
                     _mark(connection, f"before {number}")
-                backend.create_snapshot(volume, f"state-{number}")
-                with self.database(_VOLUME) as connection:
+                    backend.create_snapshot(volume, f"state-{number}")
                     _mark(connection, f"after {number}")
-        finally:
-            load.stop()
+            finally:
+                load.stop()
         for number in range(_ROUNDS):
             self._fits(f"state-{number}", number)
 

@@ -195,15 +195,16 @@ for turn in range(10**6):
 def test_snapshots_under_the_load_of_four_processes_read_back_consistent(
     store: ZFSStorage, root: Path, bucket: str
 ) -> None:
-    workers = [
-        subprocess.Popen([sys.executable, "-c", _LOAD, str(root), name], stdout=subprocess.PIPE)
-        for name in "abcd"
-    ]
+    counts = []
+    workers = []
+    index = items(store, BUCKET)  # one is open all the while, as a host has it
     try:
+        for name in "abcd":
+            argv = [sys.executable, "-c", _LOAD, str(root), name]
+            workers.append(subprocess.Popen(argv, stdout=subprocess.PIPE))
         for worker in workers:
             assert worker.stdout is not None
             assert worker.stdout.read(4) == b"...."
-        counts = []
         for number in range(8):
             mark = add(store, BUCKET, b"before %d" % number)
             backend(store).create_snapshot(bucket, f"s{number}")
@@ -216,6 +217,7 @@ def test_snapshots_under_the_load_of_four_processes_read_back_consistent(
         for worker in workers:
             worker.kill()
             worker.communicate()
+        index.close()
     assert counts[-1] > counts[0]
     for number in range(8):  # and still, after all that was deleted since
         assert len(frozen_items(store, BUCKET, f"s{number}")) == counts[number]
