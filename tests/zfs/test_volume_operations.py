@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -220,60 +221,67 @@ def test_copies_made_by_hand_get_uuids_of_their_own(store: ZFSStorage, root_data
 
 
 _RACING = """
-import sys
+import json, sys
 from modules.errors import StorageError
 from zfsstore import ZFSStorage
 store = ZFSStorage(dataset=sys.argv[1])
 store.volumes.list_volumes()
 print("ready", flush=True)
-sys.stdin.readline()
-try:
-    print(getattr(store.volumes, sys.argv[2])(*sys.argv[3:])["uuid"])
-except StorageError as error:
-    print(type(error).__name__)
+for line in sys.stdin:
+    name, *arguments = json.loads(line)
+    try:
+        print(getattr(store.volumes, name)(*arguments)["uuid"], flush=True)
+    except StorageError as error:
+        print(type(error).__name__, flush=True)
 """
 
 
-def race(root_dataset: str, *calls: tuple[str, ...]) -> list[str]:
-    """Make the calls in processes of their own at once; return uuids or names of errors."""
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RACING, root_dataset, *call],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for call in calls
-    ]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    return sorted(racer.communicate()[0].strip() for racer in racers)
+class Racers:
+    """Two processes, each with a store of its own on the same dataset."""
+
+    def __init__(self, root_dataset: str) -> None:
+        argv = [sys.executable, "-c", _RACING, root_dataset]
+        pipe = subprocess.PIPE
+        self._racers = [subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) for _ in "ab"]
+        assert self._answers() == ["ready"] * 2
+
+    def race(self, *calls: tuple[str, ...]) -> list[str]:
+        """Make a call in each at once; return uuids or names of errors, sorted."""
+        for racer, call in zip(self._racers, calls, strict=True):
+            assert racer.stdin is not None
+            racer.stdin.write(f"{json.dumps(call)}\n")
+            racer.stdin.flush()
+        return sorted(self._answers())
+
+    def end(self) -> None:
+        for racer in self._racers:
+            racer.communicate()
+
+    def _answers(self) -> list[str]:
+        return [racer.stdout.readline().strip() for racer in self._racers if racer.stdout]
+
+
+@pytest.fixture
+def racers(store: ZFSStorage, root_dataset: str) -> Iterator[Racers]:
+    racers = Racers(root_dataset)
+    yield racers
+    racers.end()
 
 
 def test_two_processes_make_one_clone_one_snapshot_and_one_name(
-    store: ZFSStorage, root_dataset: str
+    store: ZFSStorage, racers: Racers
 ) -> None:
     tenant = new_tenant(store, "b")
-    bucket = named(store, f"{tenant}/b")
-    own = bucket["uuid"]
-    results = race(root_dataset, *[("create_snapshot", own, "s")] * 2)
+    own = named(store, f"{tenant}/b")["uuid"]
+    results = racers.race(*[("create_snapshot", own, "s")] * 2)
     before = zfs_volumes(store).list_snapshots(own)[0]["uuid"]
     assert results == sorted([before, "SnapshotExists"])
-    clone = ("create_clone", own, before, f"{tenant}/c")
-    results = race(root_dataset, clone, clone)
+    results = racers.race(*[("create_clone", own, before, f"{tenant}/c")] * 2)
     made = named(store, f"{tenant}/c")["uuid"]
     assert results == sorted([made, "VolumeExists"])
-    results = race(
-        root_dataset,
-        ("rename_volume", own, f"{tenant}/new"),
-        ("rename_volume", made, f"{tenant}/new"),
-    )
-    assert results == sorted([named(store, f"{tenant}/new")["uuid"], "VolumeExists"])
+    new_name = f"{tenant}/new"
+    results = racers.race(("rename_volume", own, new_name), ("rename_volume", made, new_name))
+    assert results == sorted([named(store, new_name)["uuid"], "VolumeExists"])
 
 
 def test_volume_destroyed_by_others_is_gone_for_every_call(
