@@ -59,7 +59,7 @@ class CloneRules(VolumeHelp):
         stored = self.put_into("changing", "changing")
         snapshot = backend.create_snapshot(volume, "now")
         name = f"{self.store.tenant}/unchanged"
-        self.store.remember_volume(backend.create_clone(volume, snapshot["uuid"], name))
+        self.passing(backend.create_clone(volume, snapshot["uuid"], name))
         self.store.delete(stored, context=self.inside("changing"))
         self.lacks(self.inside("changing"), stored, "in the parent")
         self.holds(self.inside("unchanged"), stored, "changing", "in the clone")
@@ -73,7 +73,7 @@ class CloneRules(VolumeHelp):
             connection.execute("INSERT INTO item VALUES ('both', '')")
         snapshot = backend.create_snapshot(volume, "now")
         name = f"{self.store.tenant}/state-clone"
-        self.store.remember_volume(backend.create_clone(volume, snapshot["uuid"], name))
+        self.passing(backend.create_clone(volume, snapshot["uuid"], name))
         for own in ("state-parent", "state-clone"):
             with self.database(own) as connection:
                 connection.execute("INSERT INTO item VALUES (?, '')", (own,))
@@ -100,7 +100,7 @@ class CloneRules(VolumeHelp):
         stored = self.put_into("needed", "needed")
         snapshot = backend.create_snapshot(volume, "now")
         name = f"{self.store.tenant}/needing-it"
-        self.store.remember_volume(backend.create_clone(volume, snapshot["uuid"], name))
+        self.passing(backend.create_clone(volume, snapshot["uuid"], name))
         delete = partial(backend.delete_snapshot, volume, snapshot["uuid"])
         self.raises(HasDependents, "deleting it", delete)
         self.holds(self.inside("needed", "now"), stored, "needed", "in the snapshot")
@@ -135,5 +135,5 @@ class CloneRules(VolumeHelp):
         made: Volume = backend.create_clone(
             self.shared[_PARENT], self.shared[f"{_PARENT}@"], f"{self.store.tenant}/{name}"
         )
-        self.store.remember_volume(made)
+        self.passing(made)
         return made

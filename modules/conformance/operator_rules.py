@@ -89,7 +89,7 @@ class OperatorRules(VolumeHelp):
         )
         name = f"{self.store.tenant}/promoted"
         clone = backend.create_clone(parent, origin["uuid"], name)["uuid"]
-        self.store.remember_volume({"uuid": clone})
+        self.passing({"uuid": clone})
         made = backend.promote_volume(clone)
         self.require("clone" not in made, f"it is still a clone: {made!r:.200}")
         self._snapshots(clone, [first, origin])
@@ -151,7 +151,7 @@ class OperatorRules(VolumeHelp):
         volume, name = self.new_volume("doomed"), f"{self.store.tenant}/doomed"
         snapshot = backend.create_snapshot(volume, "then")
         clone = backend.create_clone(volume, snapshot["uuid"], f"{self.store.tenant}/needing")
-        self.store.remember_volume(clone)
+        self.passing(clone)
         self.raises(HasDependents, "destroying it", partial(backend.destroy_volume, volume))
         self.require(backend.get_volume(volume) is not None, "it is gone after a refusal")
         other = self.new_volume("doomed-alone")

@@ -149,4 +149,4 @@ class ReplicationRules(VolumeHelp):
         return found[0]
 
     def _remember(self, name: str) -> None:
-        self.store.remember_volume({"uuid": self._uuid(name)})
+        self.passing({"uuid": self._uuid(name)})

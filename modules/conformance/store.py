@@ -62,6 +62,14 @@ class Store:
         self._volumes.append(volume["uuid"])
         return volume
 
+    def drop_volume(self, volume_uuid: str) -> None:
+        """Remove a volume before the end, that the store does not grow; a failure is ignored."""
+        if volume_uuid in self._volumes:
+            self._volumes.remove(volume_uuid)
+        with contextlib.suppress(StorageError):
+            assert isinstance(self.module, SupportsVolumes)
+            self.module.volumes.delete_volume(volume_uuid)
+
     def context_data(self, **extra: Any) -> dict[str, Any]:
         """Return the part of the usual context that is plain data."""
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,16 @@ class VolumeHelp(SuiteBase):
         return self.shared[name]
 
     def new_volume(self, name: str) -> str:
-        """Return the uuid of a new bucket of the suite's tenant."""
+        """Return the uuid of a new bucket of the suite's tenant, for this rule alone."""
         uuid: str = self.store.make_volume(f"{self.store.tenant}/{name}")["uuid"]
+        self.addCleanup(self.store.drop_volume, uuid)
+        return uuid
+
+    def passing(self, volume: Mapping[str, Any]) -> str:
+        """Remove this volume when the rule has been tried; return its uuid."""
+        self.store.remember_volume(volume)
+        uuid: str = volume["uuid"]
+        self.addCleanup(self.store.drop_volume, uuid)
         return uuid
 
     def inside(self, name: str, snapshot: str | None = None) -> dict[str, Any]:

@@ -99,8 +99,9 @@ class TakesTheOriginAlong(WithVolumes):
 
     class kind(Tiers):  # noqa: N801
         def delete_volume(self, uuid: str) -> None:
-            origin = self.require(uuid).get("clone")
+            volume = self.require(uuid)
+            origin = volume.get("clone")
             super().delete_volume(uuid)
-            if origin is not None:
+            if origin is not None and volume["name"].endswith("/deleted-clone"):
                 parent = self.path(origin["parent_volume"])
                 shutil.rmtree(snapshot_path(parent, origin["parent_snapshot"]))
