@@ -211,7 +211,7 @@ def test_what_is_exported_stays_where_it_is(
         exports.export(export)
         with mounted(str(path_of(volume)), tmp_path / "client") as client:
             assert "x" == (client / "file").read_text()
-            with pytest.raises(OSError, match=r"Read-only|Permission"):
+            with pytest.raises(OSError, match="Read-only"):
                 (client / "file").write_text("y")
         for change in (
             lambda: agent.client.unmount(volume),

@@ -116,7 +116,7 @@ def test_exports(store: Store, dataset: str, tmp_path: Path, way: tuple[str, ...
         (path / "files/plan").write_text("by name")
         with nfsserver.mounted(str(path), tmp_path / "client") as client:
             assert "by name" == (client / "files/plan").read_text()
-            with pytest.raises(OSError, match=r"Read-only|Permission"):
+            with pytest.raises(OSError, match="Read-only"):
                 (client / "written").touch()
         for refused in (
             ("volume", "rename", "acme/photos", "acme/other"),

@@ -48,7 +48,7 @@ def test_half_hour_on_zfs(
         assert f"exported acme/photos to 127.0.0.1: mount {path}\n" in printed
         with nfsserver.mounted(path, tmp_path / "client") as client:
             assert "the second draft\n" == (client / "files/plan.txt").read_text()
-            with pytest.raises(OSError, match=r"Read-only|Permission"):
+            with pytest.raises(OSError, match="Read-only"):
                 (client / "written").touch()
         store.says("export", "remove", "acme/photos")
         assert [] == store.json("export", "list")
