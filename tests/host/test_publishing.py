@@ -258,6 +258,7 @@ def killed_publishers(site: Site) -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_kill_9_of_publishers(
     site: Site, tenant: Tenant, view: Path, killed_publishers: list[subprocess.Popen[bytes]]
 ) -> None:

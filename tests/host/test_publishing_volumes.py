@@ -62,6 +62,7 @@ def test_the_files_of_a_directory_are_built_anew(site: Site, tenant: Tenant) -> 
     assert {"fork", "renamed"} == remembered
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_goes_on_by_itself(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", workers=2).start()
     try:
