@@ -13,7 +13,7 @@ from modules.context import Context
 from modules.errors import ConfigurationError
 from modules.streams import SupportsRead
 from simple.simple import SimpleStorage
-from zfsstore import ZFSStorage
+from tests.host import on_datasets
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.objects import ObjectService, PutResult
 
@@ -43,7 +43,7 @@ class Site:
     modules: dict[str, StorageModule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        volumes = ZFSStorage(directory=str(self.root / "volumes"), headroom_bytes=0)
+        volumes = on_datasets.new_storage(self.root / "volumes")
         volumes.volumes.create_volume("volumes-tenant")
         self.modules["volumes"] = volumes
         self.modules["shared"] = self.faulty = FaultyStorage(str(self.root / "shared"))
