@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -19,7 +20,8 @@ def is_wanted() -> bool:
 
 def configure(data_dir: Path) -> None:
     """Make the host's first module keep its objects in a new dataset; "objects" leads there."""
-    dataset = new_dataset()
+    dataset = f"{os.environ['ZFSSTORE_TEST_POOL']}/host-{secrets.token_hex(4)}"
+    zfs("create", dataset)
     data_dir.mkdir(mode=0o700)
     (data_dir / "objects").symlink_to(value(dataset, "mountpoint"))
     arguments = json.dumps({"dataset": dataset, **STORE_ARGUMENTS})
@@ -27,17 +29,17 @@ def configure(data_dir: Path) -> None:
     assert main([*argv, "--args", arguments]) == 0
 
 
-def new_storage(place: Path) -> ZFSStorage:
-    """Return a store in the new directory *place*, or in a new dataset that *place* leads to."""
+def open_store(directory: Path) -> tuple[ZFSStorage, Path]:
+    """Return the store that *directory* stands for and where it is: there, or on a dataset.
+
+    Every process gets the same one for the same directory.
+    """
     if not is_wanted():
-        return ZFSStorage(directory=str(place), headroom_bytes=0)
-    dataset = new_dataset()
-    place.symlink_to(value(dataset, "mountpoint"))
-    return ZFSStorage(dataset=dataset, headroom_bytes=0, **STORE_ARGUMENTS)
-
-
-def new_dataset() -> str:
-    """Return the name of a new dataset; it goes with the pool of the tests."""
-    name = f"{os.environ['ZFSSTORE_TEST_POOL']}/host-{secrets.token_hex(4)}"
-    zfs("create", name)
-    return name
+        return ZFSStorage(directory=str(directory), headroom_bytes=0), directory
+    name = hashlib.sha256(bytes(directory)).hexdigest()[:16]
+    dataset = f"{os.environ['ZFSSTORE_TEST_POOL']}/site-{name}"
+    if not directory.exists():  # it says that the dataset has been made
+        zfs("create", dataset)
+        directory.mkdir()
+    store = ZFSStorage(dataset=dataset, headroom_bytes=0, **STORE_ARGUMENTS)
+    return store, Path(value(dataset, "mountpoint"))

@@ -33,7 +33,7 @@ def tenant(site: Site) -> Tenant:
 
 @pytest.fixture
 def volume(site: Site, tenant: Tenant) -> Path:
-    return site.root / "volumes" / tenant.name / "photos"
+    return site.volumes_root / tenant.name / "photos"
 
 
 @pytest.fixture
