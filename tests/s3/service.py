@@ -1,0 +1,90 @@
+"""An S3 service for tests: moto's server, reached through HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from modules.conformance import ModuleSpec
+
+S3 = "zfsstore.s3store.S3Storage"
+MIB = 1024 * 1024
+KEYS = {"access_key_id": "AKIATESTTESTTEST", "secret_access_key": "the-secret-key-of-the-tests"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service and a bucket in it."""
+
+    endpoint_url: str
+    bucket: str
+    client: Any
+
+    def args(self, **changes: Any) -> dict[str, Any]:
+        """Return arguments for S3Storage; small parts and few, quick attempts."""
+        return {
+            "bucket": self.bucket,
+            "prefix": "test",
+            "endpoint_url": self.endpoint_url,
+            "credentials": KEYS,
+            "part_size_bytes": 5 * MIB,
+            "read_ahead_bytes": 2 * MIB,
+            "max_attempts": 2,
+            "connect_timeout_s": 5,
+            "read_timeout_s": 30,
+            **changes,
+        }
+
+    def spec(self, **changes: Any) -> ModuleSpec:
+        return ModuleSpec(S3, self.args(**changes))
+
+    def keys(self) -> list[str]:
+        """Return the keys of all objects."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+    def uploads(self) -> list[str]:
+        """Return the ids of all uploads that are not complete."""
+        answer = self.client.list_multipart_uploads(Bucket=self.bucket)
+        return [entry["UploadId"] for entry in answer.get("Uploads", ())]
+
+
+def make_client(endpoint_url: str, keys: Mapping[str, str] = KEYS) -> Any:
+    """Return a client that is not the module's."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["access_key_id"],
+        aws_secret_access_key=keys["secret_access_key"],
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}),
+    )
+
+
+@contextlib.contextmanager
+def moto_service(bucket: str = "objects") -> Iterator[Service]:
+    """Give a service of its own, with one bucket."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "tests.s3.moto_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        text=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+            client = make_client(url)
+            client.create_bucket(Bucket=bucket)
+            yield Service(url, bucket, client)
+        finally:
+            server.kill()
