@@ -46,15 +46,12 @@ class Service:
     def spec(self, **changes: Any) -> ModuleSpec:
         return ModuleSpec(S3, self.args(**changes))
 
-    def keys(self) -> list[str]:
-        """Return the keys of all objects."""
+    def everything(self) -> list[str]:
+        """Return the keys of all objects, and those of unfinished uploads with ? and their ids."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-        return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-
-    def uploads(self) -> list[str]:
-        """Return the ids of all uploads that are not complete."""
-        answer = self.client.list_multipart_uploads(Bucket=self.bucket)
-        return [entry["UploadId"] for entry in answer.get("Uploads", ())]
+        objects = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        uploads = self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", ())
+        return objects + [f"{entry['Key']}?{entry['UploadId']}" for entry in uploads]
 
 
 def make_client(endpoint_url: str, keys: Mapping[str, str] = KEYS) -> Any:

@@ -9,11 +9,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from modules.conformance import QUICK, ModuleSpec, StorageModuleSuite
+from modules.conformance.parallel_rules import ParallelRules
 from tests.s3.service import S3, Service, moto_service
 from tests.wrappers.encrypted import encrypted, keys_at
 
 
-class S3Suite(StorageModuleSuite):
+class CacheFreeRounds(ParallelRules):
+    """Tells what leaks from libraries' caches, which are bounded but fill slowly."""
+
+    def _round(self, number: int) -> None:
+        """Then forget urllib's 128 URLs and, rarely, Python's 4096 attributes."""
+        super()._round(number)
+        urllib.parse.clear_cache()
+        if number % 10 == 9:
+            sys._clear_type_cache()
+
+
+class S3Suite(CacheFreeRounds, StorageModuleSuite):
     scale = QUICK
     service: ClassVar[Service]
 
@@ -24,14 +36,7 @@ class S3Suite(StorageModuleSuite):
 
     @classmethod
     def stored_files(cls) -> Iterable[str]:
-        return [*cls.service.keys(), *cls.service.uploads()]
-
-    def _round(self, number: int) -> None:
-        """Forget what is bounded, but fills slowly: urllib's 128 URLs, Python's 4096 attributes."""
-        super()._round(number)
-        urllib.parse.clear_cache()
-        if number % 10 == 9:
-            sys._clear_type_cache()
+        return cls.service.everything()
 
 
 class TestS3(S3Suite, unittest.TestCase):
