@@ -103,7 +103,7 @@ bench: $(VENV)/.dev  ## speed, as ratios to raw system calls
 
 pins:  ## write constraints.txt anew from the newest versions
 	@rm -rf build/pins && $(PYTHON) -m venv build/pins
-	@build/pins/bin/pip -q install '.[dev]'
+	@build/pins/bin/pip -q install '.[dev,seaweedfs]'
 	@{ echo "# What make installs. Written by make pins."; \
 		build/pins/bin/pip freeze --all | grep -vE '^(pip|wheel|zfsstore)\b'; } >constraints.txt
 
