@@ -1,8 +1,8 @@
-"""One service for all tests of a file."""
+"""One service for all tests of a process, with a bucket for each file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
 
 import pytest
 
@@ -10,6 +10,5 @@ from tests.s3.service import Service, moto_service
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with moto_service() as running:
-        yield running
+def service() -> Service:
+    return moto_service(f"tests-{secrets.token_hex(4)}")

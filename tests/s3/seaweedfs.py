@@ -53,7 +53,7 @@ class SeaweedFS:
             self._run(
                 f"volume{number}",
                 *(*_LOCAL, "-port", str(free_port()), "-dir", self._place(f"volume{number}")),
-                *("-master", at_master, "-max", "20", "-minFreeSpacePercent", "0"),
+                *("-master", at_master, "-max", "60", "-minFreeSpacePercent", "0"),
             )
         config = self._directory / "s3.json"
         config.write_text(json.dumps(_identities()))
@@ -67,6 +67,12 @@ class SeaweedFS:
         service = Service(f"http://{_HOST}:{s3}", bucket, make_client(f"http://{_HOST}:{s3}"))
         self._wait(service)
         return service
+
+    def bucket(self, service: Service, name: str) -> Service:
+        """Return another, new bucket of a running service."""
+        other = Service(service.endpoint_url, name, service.client)
+        self._wait(other)
+        return other
 
     def kill(self, name: str) -> None:
         """End a process as a power cut would."""

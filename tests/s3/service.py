@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import atexit
+import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,22 +67,32 @@ def make_client(endpoint_url: str, keys: Mapping[str, str] = KEYS) -> Any:
     )
 
 
-@contextlib.contextmanager
-def moto_service(bucket: str = "objects") -> Iterator[Service]:
-    """Give a service of its own, with one bucket."""
-    with subprocess.Popen(
+@functools.cache
+def _moto_url() -> str:
+    """Start moto's server, once in each process of tests; it ends with it."""
+    server = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "tests.s3.moto_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         text=True,
-    ) as server:
-        try:
-            assert server.stdout is not None
-            url = f"http://127.0.0.1:{int(server.stdout.readline())}"
-            client = make_client(url)
-            client.create_bucket(Bucket=bucket)
-            yield Service(url, bucket, client)
-        finally:
-            server.kill()
+    )
+    atexit.register(_end, server)
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    assert line, "moto's server does not start: python -m tests.s3.moto_process says why"
+    return f"http://127.0.0.1:{int(line)}"
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    with server:
+        server.kill()
+
+
+def moto_service(bucket: str) -> Service:
+    """Return a new bucket in the moto server of this process."""
+    url = _moto_url()
+    client = make_client(url)
+    client.create_bucket(Bucket=bucket)
+    return Service(url, bucket, client)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from modules.conformance.payload import pattern
 from tests.host.serving import Server, path_of
 from tests.s3.service import KEYS, MIB, S3, Service
@@ -12,6 +14,7 @@ PASSWORD = "long enough"
 MODULE = path_of("system_configuration", "vendor_modules", "remote")
 
 
+@pytest.mark.slow
 def test_a_tenant_in_an_s3_service(service: Service, tmp_path: Path) -> None:
     size = 6 * MIB
     server = Server(tmp_path / "data")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import tempfile
 import threading
 import time
@@ -15,15 +17,30 @@ import pytest
 from modules.conformance import QUICK, ModuleSpec, StorageModuleSuite
 from modules.conformance.payload import Source, pattern
 from modules.errors import StorageError
-from tests.s3.seaweedfs import seaweedfs
+from tests.s3.seaweedfs import SeaweedFS, seaweedfs
 from tests.s3.service import MIB, S3, Service
-from tests.s3.test_conformance import CacheFreeRounds
-from tests.wrappers.encrypted import encrypted, keys_at
+from tests.s3.test_conformance import COMPRESSED, CacheFreeRounds
+from tests.wrappers.encrypted import ENCRYPTED, encrypted, keys_at
 from zfsstore.s3store import S3Storage
 
 pytestmark = pytest.mark.seaweedfs
 SIZES = (0, 1000, 300_000, 6 * MIB)
 CONTEXT = {"tenant": "acme/photos"}
+
+
+_running = contextlib.ExitStack()
+
+
+@functools.cache
+def one_server() -> tuple[SeaweedFS, Service]:
+    """Start one, the first time; all classes use it, each with a bucket of its own."""
+    directory = _running.enter_context(tempfile.TemporaryDirectory(prefix="seaweedfs-"))
+    return _running.enter_context(seaweedfs(Path(directory), "objects"))
+
+
+def teardown_module() -> None:
+    _running.close()
+    one_server.cache_clear()
 
 
 class SeaweedFSSuite(CacheFreeRounds, StorageModuleSuite):
@@ -32,8 +49,8 @@ class SeaweedFSSuite(CacheFreeRounds, StorageModuleSuite):
 
     @classmethod
     def setUpClass(cls) -> None:
-        directory = cls.enterClassContext(tempfile.TemporaryDirectory(prefix="seaweedfs-"))
-        _, cls.service = cls.enterClassContext(seaweedfs(Path(directory), "objects"))
+        server, service = one_server()
+        cls.service = server.bucket(service, cls.__name__.lower())
         super().setUpClass()
 
     @classmethod
@@ -49,8 +66,20 @@ class TestSeaweedFS(SeaweedFSSuite, unittest.TestCase):
         return cls.service.args()
 
 
+class TestEncryptedSeaweedFS(SeaweedFSSuite, unittest.TestCase):
+    module = ENCRYPTED
+
+    @classmethod
+    def arguments(cls, directory: str) -> Mapping[str, Any]:
+        return {"inner": "s3", "keys": keys_at(directory)}
+
+    @classmethod
+    def inner_modules(cls, directory: str) -> Mapping[str, ModuleSpec]:
+        return {"s3": cls.service.spec()}
+
+
 class TestCompressedEncryptedSeaweedFS(SeaweedFSSuite, unittest.TestCase):
-    module = "modules.wrappers.compression.CompressedStorage"
+    module = COMPRESSED
 
     @classmethod
     def arguments(cls, directory: str) -> Mapping[str, Any]:

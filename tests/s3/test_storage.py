@@ -30,7 +30,7 @@ from zfsstore.host.redaction import redact, scrub
 from zfsstore.s3store import S3Storage
 from zfsstore.s3store import sweep as sweeping
 from zfsstore.s3store.layout import BLOCK_BYTES, ModuleData, content_bytes
-from zfsstore.s3store.sweep import LiveObjects
+from zfsstore.s3store.live import LiveObjects
 from zfsstore.s3store.writer import MAX_PARTS
 
 NOW = timedelta(0)

@@ -59,13 +59,11 @@ _OVERLOADED: Final = frozenset(
 )
 _QUOTA: Final = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded"})
 _FULL: Final = frozenset({"XMinioStorageFull", "InsufficientStorage", "507"})
-_NO_CREDENTIALS: Final = (
-    boto.NoCredentialsError,
-    boto.PartialCredentialsError,
-    boto.CredentialRetrievalError,
-    boto.TokenRetrievalError,
-    boto.SSOError,
-    boto.MetadataRetrievalError,
+_NO_CREDENTIALS: Final = (boto.NoCredentialsError, boto.PartialCredentialsError)
+_NOT_RENEWED: Final = (
+    *(boto.CredentialRetrievalError, boto.TokenRetrievalError, boto.MetadataRetrievalError),
+    *(boto.SSOError, boto.RefreshWithMFAUnsupportedError),
+    getattr(boto, "LoginError", boto.SSOError),  # of `aws login`; older boto3 has none
 )
 
 
@@ -146,6 +144,12 @@ def _of_connection(error: Exception) -> StorageError:
             field="credentials",
             hint="give the argument credentials, or set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY; see docs/s3.md",
+        )
+    if isinstance(error, _NOT_RENEWED):
+        return PermissionDenied(
+            f"boto3 could not get or renew the credentials ({type(error).__name__})",
+            permission="valid credentials",
+            hint="log in again, or check the profile and what it gets credentials from",
         )
     if isinstance(error, boto.ConnectTimeoutError):
         return Unavailable(

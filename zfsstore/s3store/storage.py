@@ -21,8 +21,9 @@ try:
 
     from zfsstore.s3store import failures
     from zfsstore.s3store.client import Clients
+    from zfsstore.s3store.listing import list_objects
     from zfsstore.s3store.reader import ObjectReader, S3ObjectStream
-    from zfsstore.s3store.sweep import Sweep, list_objects
+    from zfsstore.s3store.sweep import Sweep
     from zfsstore.s3store.writer import store
 
     _HAS_BOTO3 = True

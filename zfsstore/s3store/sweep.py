@@ -1,65 +1,37 @@
-"""Listing a volume's objects: what nobody needs, and how much there is."""
+"""Comparing what is in the bucket with what is needed; unfinished uploads."""
 
 from __future__ import annotations
 
 import email.utils
 import re
-import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from modules.errors import IntegrityError, InvalidArgument, NotFound, StorageError
 from modules.extensions import SweepReport
 from zfsstore.s3store.client import Clients
 from zfsstore.s3store.config import S3Config
-from zfsstore.s3store.failures import RAISED, translated
+from zfsstore.s3store.failures import RAISED, storage_error, translated
 from zfsstore.s3store.layout import (
-    DIGEST_BYTES,
     QUARANTINE,
     Area,
     ModuleData,
     content_bytes,
     parse_module_data,
 )
+from zfsstore.s3store.listing import Stored, list_objects
+from zfsstore.s3store.live import LiveObjects
 from zfsstore.s3store.reader import ObjectReader
 
 COPY_PART_BYTES: Final = 1024**3
 """Larger objects are copied in parts of this size; one request copies 5 GiB at most."""
 
-_SPILL_BYTES: Final = 64 * 1024
-_SIZE_BYTES: Final = 8
 _UPLOAD_ID: Final = re.compile(r"[!-~]{1,1024}")
 _LEAVES: Final = tuple(f"{number:02x}" for number in range(256))
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An object in the bucket, as a listing shows it."""
-
-    object_id: str
-    size: int
-    modified: datetime
-
-
-def list_objects(clients: Clients, config: S3Config, area: Area) -> Iterator[Stored]:
-    """Yield the objects of a volume in the order of their ids; what is not ours is left out."""
-    arguments: dict[str, Any] = {"Bucket": config.bucket, "Prefix": area.objects}
-    while True:
-        with translated(operation="list objects of", subject=area.label):
-            answer = clients.get().list_objects_v2(**arguments)
-        for entry in answer.get("Contents", ()):
-            object_id = area.object_id(entry["Key"])
-            if object_id is not None:
-                yield Stored(object_id, entry["Size"], entry["LastModified"])
-        if not answer.get("IsTruncated"):
-            return
-        arguments["ContinuationToken"] = answer["NextContinuationToken"]
 
 
 class Sweep:
@@ -161,20 +133,23 @@ class Sweep:
             if newest > self._oldest_kept:
                 self._found.too_young += 1
                 continue
-            if not self._dry_run:
-                with (
-                    suppress(*self._client_errors("NoSuchUpload")),
-                    translated(operation="abort upload of", subject=self._area.label),
-                ):
-                    self._clients.get().abort_multipart_upload(
-                        Bucket=self._config.bucket, Key=key, UploadId=upload_id
-                    )
+            if not self._dry_run and not self._abort(key, upload_id):
+                continue
             object_id = self._area.object_id(key)
             self._found.unreferenced.append(f"upload/{object_id}/{upload_id}")
             self._found.unreferenced_bytes += size
 
-    def _client_errors(self, name: str) -> tuple[type[Exception], ...]:
-        return (getattr(self._clients.get().exceptions, name),)
+    def _abort(self, key: str, upload_id: str) -> bool:
+        """Abort an upload; False if it was finished or aborted just now."""
+        client = self._clients.get()
+        with translated(operation="abort upload of", subject=self._area.label):
+            try:
+                client.abort_multipart_upload(
+                    Bucket=self._config.bucket, Key=key, UploadId=upload_id
+                )
+            except client.exceptions.NoSuchUpload:
+                return False
+        return True
 
     def _uploads(self) -> Iterator[tuple[str, str, datetime]]:
         """Yield key, id and beginning of each upload that is not complete."""
@@ -195,16 +170,18 @@ class Sweep:
         """Return when an upload's newest part came, and how many bytes it has."""
         newest, size = initiated, 0
         arguments = {"Bucket": self._config.bucket, "Key": key, "UploadId": upload_id}
+        client = self._clients.get()
         try:
-            for page in self._clients.get().get_paginator("list_parts").paginate(**arguments):
+            for page in client.get_paginator("list_parts").paginate(**arguments):
                 for part in page.get("Parts", ()):
                     newest = max(newest, part["LastModified"])
                     size += part["Size"]
         except RAISED as error:
-            if isinstance(error, self._client_errors("NoSuchUpload")):
+            if isinstance(error, client.exceptions.NoSuchUpload):
                 return datetime.now(UTC) + timedelta(days=1), 0  # finished just now
-            with translated(operation="list parts of", subject=self._area.label):
-                raise
+            raise storage_error(
+                error, operation="list parts of", subject=self._area.label
+            ) from error
         return newest, size
 
     def _service_time(self) -> datetime:
@@ -217,7 +194,7 @@ class Sweep:
         with suppress(ValueError, TypeError):
             parsed = email.utils.parsedate_to_datetime(date)
             return parsed.replace(microsecond=999_999)  # it says whole seconds
-        return datetime.fromtimestamp(time.time(), UTC)
+        return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -227,49 +204,6 @@ class _Findings:
     unreferenced_bytes: int = 0
     too_young: int = 0
     missing: list[str] = field(default_factory=list)
-
-
-class LiveObjects:
-    """The live objects by the first digits of their ids, in bounded memory. Used in ``with``."""
-
-    def __init__(self, *, spill_bytes: int = _SPILL_BYTES) -> None:
-        self._buffers: dict[str, bytearray] = {}
-        self._spill_bytes = spill_bytes
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def add(self, data: ModuleData) -> None:
-        """Add an object; adding one twice is harmless."""
-        leaf = data.object_id[:2]
-        buffer = self._buffers.setdefault(leaf, bytearray())
-        buffer += bytes.fromhex(data.object_id) + data.size.to_bytes(_SIZE_BYTES, "big") + data.root
-        if len(buffer) >= self._spill_bytes:
-            if self._directory is None:
-                self._directory = tempfile.TemporaryDirectory(prefix="zfsstore-sweep-")
-            with open(Path(self._directory.name, leaf), "ab") as file:
-                file.write(buffer)
-            buffer.clear()
-
-    def of_leaf(self, leaf: str) -> dict[str, ModuleData]:
-        """Return the objects whose ids begin with *leaf*, by id."""
-        content = bytes(self._buffers.get(leaf, b""))
-        if self._directory is not None:
-            with suppress(FileNotFoundError):
-                content += Path(self._directory.name, leaf).read_bytes()
-        length = 2 * DIGEST_BYTES + _SIZE_BYTES
-        found = {}
-        for start in range(0, len(content), length):
-            record = content[start : start + length]
-            object_id = record[:DIGEST_BYTES].hex()
-            size = int.from_bytes(record[DIGEST_BYTES:-DIGEST_BYTES], "big")
-            found[object_id] = ModuleData(object_id, size, record[-DIGEST_BYTES:])
-        return found
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._directory is not None:
-            self._directory.cleanup()
 
 
 def _copy_parts(client: Any, source: dict[str, str], target: dict[str, str], size: int) -> None:
@@ -294,6 +228,3 @@ def _copy_parts(client: Any, source: dict[str, str], target: dict[str, str], siz
         with suppress(*RAISED, StorageError):
             client.abort_multipart_upload(**target, UploadId=upload)
         raise
-
-
-__all__ = ["LiveObjects", "Stored", "Sweep", "list_objects"]

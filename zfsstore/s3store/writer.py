@@ -145,7 +145,7 @@ class _Upload:
         arguments = self._sent_with(self._buffer)
         with self._errors():
             answer = self._client.put_object(**self._target, Body=self._buffer, **arguments)
-        self._confirm(answer, self._buffer)
+        self._confirm(answer, arguments)
 
     def _send_part(self) -> None:
         if self._upload_id is None:
@@ -162,7 +162,7 @@ class _Upload:
                 Body=self._buffer,
                 **arguments,
             )
-        self._confirm(answer, self._buffer)
+        self._confirm(answer, arguments)
         part = {"PartNumber": number, "ETag": answer["ETag"]}
         algorithm, member, _ = self._checksum
         if algorithm and answer.get(member):
@@ -199,27 +199,27 @@ class _Upload:
             return found == self._size + len(self._table)
         return False
 
-    def _sent_with(self, body: bytearray) -> dict[str, Any]:
+    def _sent_with(self, body: bytearray) -> dict[str, str]:
         """Return the arguments that make the service check what arrives."""
         _, member, compute = self._checksum
         return {member: base64.b64encode(compute(body)).decode()}
 
-    def _confirm(self, answer: dict[str, Any], body: bytearray) -> None:
-        """Check that the service says it has *body*.
+    def _confirm(self, answer: dict[str, Any], sent: dict[str, str]) -> None:
+        """Check that the service says it has the buffer, *sent* with a checksum of it.
 
         Its own checksum says so or, where it gives none, its ETag when that is an MD5. Whoever
         gives neither has at least been sent one to check.
 
         Source: Amazon S3 User Guide, Checking object integrity.
         """
-        algorithm, member, compute = self._checksum
+        algorithm, member, _ = self._checksum
         stated = answer.get(member) if algorithm else None
         if stated is not None:
-            is_right = stated == base64.b64encode(compute(body)).decode()
+            is_right = stated == sent[member]
         else:
             etag = str(answer.get("ETag", "")).strip('"').lower()
             is_md5 = len(etag) == _ETAG_DIGITS and "ServerSideEncryption" not in answer
-            is_right = not is_md5 or etag == _md5(body).hexdigest()
+            is_right = not is_md5 or etag == _md5(self._buffer).hexdigest()
         if not is_right:
             raise IntegrityError(
                 "the S3 service stored other bytes than were sent",
