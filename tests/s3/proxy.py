@@ -157,3 +157,23 @@ def refuse(status: int, code: str) -> Fault:
 def flipped(data: bytes, place: int) -> bytes:
     """Return *data* with one bit changed."""
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def once(fault: Fault, method: str) -> Fault:
+    """Return a fault of the first request with this method."""
+    done: list[bool] = []
+
+    def first(exchange: Exchange) -> None:
+        if exchange.method == method and not done:
+            done.append(True)
+            fault(exchange)
+
+    return first
+
+
+def of(method: str, fault: Fault, *, path: str = "") -> Fault:
+    def chosen(exchange: Exchange) -> None:
+        if exchange.method == method and path in exchange.path:
+            fault(exchange)
+
+    return chosen

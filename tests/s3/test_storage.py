@@ -1,32 +1,24 @@
-"""Keys, tenants, sweeps, credentials, processes: what the conformance suite does not ask."""
+"""Keys, tenants, sweeps, processes: what the conformance suite does not ask."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import secrets
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modules.conformance.payload import Source, pattern
 from modules.errors import (
-    ConfigurationError,
     InvalidModuleData,
     InvalidName,
     NotSupported,
     ObjectNotFound,
-    PermissionDenied,
     StorageError,
 )
-from modules.loader import load_module
-from tests.s3.service import KEYS, MIB, S3, Service
-from zfsstore.host.redaction import redact, scrub
+from tests.s3.service import MIB, Service
 from zfsstore.s3store import S3Storage
 from zfsstore.s3store import sweep as sweeping
 from zfsstore.s3store.layout import BLOCK_BYTES, ModuleData, content_bytes
@@ -38,12 +30,8 @@ ACME = {"tenant": "acme/photos"}
 
 
 @pytest.fixture
-def prefix() -> str:
-    return secrets.token_hex(4)
-
-
-@pytest.fixture
 def store(service: Service, prefix: str) -> S3Storage:
+    """Return one that talks to the service directly."""
     return S3Storage(**service.args(prefix=prefix))
 
 
@@ -182,103 +170,6 @@ def test_forged_module_data(store: S3Storage, text: str) -> None:
         store.sweep({}, [text], older_than=NOW)
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"bucket": None}, "bucket"),
-        ({"bucket": "a/b"}, "bucket"),
-        ({"bucket": 5}, "bucket"),
-        ({"prefix": "/a"}, "prefix"),
-        ({"prefix": "a/../b"}, "prefix"),
-        ({"prefix": "x" * 300}, "prefix"),
-        ({"endpoint_url": "ftp://host"}, "endpoint_url"),
-        ({"endpoint_url": "http://user:hidden-password@host"}, "endpoint_url"),
-        ({"endpoint_url": "http://host:99999"}, "endpoint_url"),
-        ({"region": "\n"}, "region"),
-        ({"part_size_bytes": MIB}, "part_size_bytes"),
-        ({"part_size_bytes": 6.5 * MIB}, "part_size_bytes"),
-        ({"max_part_size_bytes": 5 * MIB, "part_size_bytes": 6 * MIB}, "max_part_size_bytes"),
-        ({"max_attempts": 0}, "max_attempts"),
-        ({"max_attempts": True}, "max_attempts"),
-        ({"read_timeout_s": "5"}, "read_timeout_s"),
-        ({"checksum": "rot13"}, "checksum"),
-        ({"addressing": "x"}, "addressing"),
-        ({"ca_file": "ca.pem"}, "ca_file"),
-        ({"credentials": {"access_key_id": "only-half-hidden"}}, "credentials"),
-        ({"credentials": "hidden-password"}, "credentials"),
-        ({"credentials": {"file": "relative"}}, "credentials.file"),
-        ({"credentials": {"environment": "lower case"}}, "credentials.environment"),
-    ],
-)
-def test_wrong_arguments(service: Service, changes: dict[str, Any], field: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        S3Storage(**service.args(**changes))
-    assert field == caught.value.field
-    assert "hidden" not in str(caught.value)
-    with pytest.raises(ConfigurationError):
-        load_module(S3, service.args(**changes))
-
-
-def test_credentials_are_shown_nowhere(service: Service) -> None:
-    args = service.args()
-    store = S3Storage(**args)
-    put(store, ACME)
-    shown = json.dumps(redact(args)) + repr(store) + repr(store._config) + repr(vars(store))
-    for secret in KEYS.values():
-        assert secret not in shown
-        assert secret not in scrub(f"it says {secret}", args)
-
-
-def test_credentials_from_a_file_are_read_again(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "credentials"
-    store = S3Storage(**service.args(credentials={"file": str(path), "profile": "backup"}))
-    with pytest.raises(ConfigurationError, match="No such file"):
-        put(store, ACME)
-    keys = "".join(f"aws_{name} = {value}\n" for name, value in KEYS.items())
-    for content in ("", "[default]\n" + keys, "[backup]\naws_access_key_id = hidden\n", "[[x"):
-        path.write_text(content)
-        path.chmod(0o600)
-        with pytest.raises(ConfigurationError) as caught:
-            put(store, ACME)
-        assert "hidden" not in str(caught.value)
-    path.write_text("[backup]\n" + keys)
-    path.chmod(0o644)
-    with pytest.raises(PermissionDenied, match="chmod 600"):
-        put(store, ACME)
-    path.chmod(0o600)
-    module_data = put(store, ACME)
-    before = store._clients.get()
-    assert before is store._clients.get()
-    path.write_text("[backup]\n" + keys + "aws_session_token = another\n")
-    assert store.available(ACME, module_data)
-    assert before is not store._clients.get()
-
-
-def test_credentials_from_the_environment(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = S3Storage(**service.args(credentials={"environment": "BACKUP"}))
-    with pytest.raises(ConfigurationError, match="BACKUP_SECRET_ACCESS_KEY"):
-        put(store, ACME)
-    for name, value in KEYS.items():
-        monkeypatch.setenv(f"BACKUP_{name.upper()}", value)
-        monkeypatch.setenv(f"AWS_{name.upper()}", value)
-    assert put(store, ACME)
-    assert put(S3Storage(**service.args(credentials=None)), ACME), "as boto3 finds them"
-
-
-def test_no_credentials_at_all(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    with pytest.raises(ConfigurationError, match="no credentials"):
-        put(S3Storage(**service.args(credentials=None)), ACME)
-    with pytest.raises(ConfigurationError):
-        put(S3Storage(**service.args(credentials={"profile": "absent"})), ACME)
-
-
 def test_a_forked_process_has_its_own_client(store: S3Storage) -> None:
     module_data = put(store, ACME, 1000)
     mine = store._clients.get()
@@ -290,19 +181,6 @@ def test_a_forked_process_has_its_own_client(store: S3Storage) -> None:
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert mine is store._clients.get()
     assert store.available(ACME, module_data)
-
-
-def test_without_boto3_it_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError('boto3', name='boto3')")
-    code = "from zfsstore.s3store import S3Storage; S3Storage(bucket='objects')"
-    path = os.pathsep.join([str(tmp_path), *(entry or os.getcwd() for entry in sys.path)])
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert "pip install 'zfsstore[s3]'" in run.stderr
 
 
 def test_a_length_that_fits_into_no_number_of_parts(service: Service) -> None:

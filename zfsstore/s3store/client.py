@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,13 +28,17 @@ _READABLE_BY_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _AWS_NAMES: Final = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, repr=False)
 class _Made:
-    """Clients, and what they were made of: another file of credentials needs others."""
+    """Clients, and what they were made of: another file of credentials needs others.
+
+    It holds secrets, so it shows nothing.
+    """
 
     signature: tuple[int, ...]
+    make: Callable[..., Any]
     normal: Any
-    cleanup: Any
+    cleanup: Any = None
 
 
 class Clients:
@@ -58,7 +63,11 @@ class Clients:
 
     def cleanup(self) -> Any:
         """Return a client that does not try again, for what a sweep would do as well."""
-        return self._current().cleanup
+        made = self._current()
+        with self._lock:
+            if made.cleanup is None:
+                made.cleanup = made.make(config=self._settings(is_cleanup=True))
+            return made.cleanup
 
     def forget(self) -> None:
         """Make other clients for the next call; whoever uses these may go on."""
@@ -95,17 +104,15 @@ class Clients:
             session = boto3.session.Session(botocore_session=core, profile_name=profile)
             loader = _loader(core.get_config_variable("data_path"))
             core.register_component("data_loader", loader)
-            normal, cleanup = (
-                session.client(
-                    "s3",
-                    region_name=self._region(session),
-                    endpoint_url=self._config.endpoint_url,
-                    verify=self._config.ca_file,
-                    config=settings,
-                    **keys,
-                )
-                for settings in (self._settings(), self._settings(is_cleanup=True))
+            make = functools.partial(
+                session.client,
+                "s3",
+                region_name=self._region(session),
+                endpoint_url=self._config.endpoint_url,
+                verify=self._config.ca_file,
+                **keys,
             )
+            return _Made(signature, make, make(config=self._settings()))
         except (BotoCoreError, ValueError) as error:
             raise ConfigurationError(
                 f"boto3 makes no client of the arguments ({type(error).__name__})",
@@ -113,7 +120,6 @@ class Clients:
                 field="credentials" if profile else "endpoint_url",
                 hint="check profile, region and endpoint_url",
             ) from None  # the values may be secrets
-        return _Made(signature, normal, cleanup)
 
     def _region(self, session: Any) -> str | None:
         found: str | None = self._config.region or session.region_name
