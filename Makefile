@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 INSTALL := $(PIP) install --no-build-isolation --config-settings editable_mode=compat -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n auto --dist loadfile
 PINS := constraints.txt setup.cfg setup.py pyproject.toml
 JUNIT := build/junit
 
@@ -52,11 +53,11 @@ serve: $(VENV)/.runtime  ## start the store on 127.0.0.1:8080 with its data unde
 
 test: $(VENV)/.dev  ## the fast tests
 	@mkdir -p $(JUNIT)
-	@$(PYTEST) -m "not zfs and not apache and not postgres and not seaweedfs and not slow" --junitxml=$(JUNIT)/fast.xml $(PYTEST_ARGS)
+	@$(PYTEST) $(PARALLEL) -m "not zfs and not apache and not postgres and not seaweedfs and not slow" --junitxml=$(JUNIT)/fast.xml $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	@mkdir -p $(JUNIT)
-	@$(PYTEST) -m "slow and not zfs and not apache and not postgres and not seaweedfs" --timeout=600 --junitxml=$(JUNIT)/slow.xml $(PYTEST_ARGS)
+	@$(PYTEST) $(PARALLEL) -m "slow and not zfs and not apache and not postgres and not seaweedfs" --timeout=600 --junitxml=$(JUNIT)/slow.xml $(PYTEST_ARGS)
 
 test-zfs: $(VENV)/.dev  ## the tests on real ZFS; in a virtual machine where there is none (needs root)
 	@PYTHON=$(BIN)/python tools/test-zfs $(PYTEST_ARGS)

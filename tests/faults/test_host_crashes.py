@@ -34,6 +34,7 @@ def sweep(data_dir: Path, bucket: str, *, dry_run: bool) -> SweepReport:
         return services.objects.sweep(TENANT, bucket, older_than=timedelta(0), dry_run=dry_run)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_worker_killed_during_puts(server: Server) -> None:
     try:

@@ -142,7 +142,7 @@ def with_wal(site: Site, tenant: Tenant) -> Path:
     """Return a snapshot whose newest key is in the WAL only, as after a power cut."""
     put(site, tenant, "k", b"data")
     directory = snapshot(site, tenant, "monday")
-    state = site.root / "volumes" / tenant.name / "photos" / ".zfsstore/state"
+    state = site.volumes_root / tenant.name / "photos" / ".zfsstore/state"
     put(site, tenant, "in the log", b"data")
     for name in ("index.db", "index.db-wal"):
         (directory / ".zfsstore/state" / name).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ def directory_site(folder: Path) -> Site:
     return Site(str(folder / "names.db"), directory=str(folder / "store"))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2])
 def test_killed_workers_lose_nothing(tmp_path: Path, workers: int) -> None:
     run_rounds(directory_site(tmp_path), rounds=10, workers=workers, seed=f"few {workers}")
 
