@@ -193,7 +193,8 @@ class Sweep:
         date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
         with suppress(ValueError, TypeError):
             parsed = email.utils.parsedate_to_datetime(date)
-            return parsed.replace(microsecond=999_999)  # it says whole seconds
+            zone = parsed.tzinfo or UTC
+            return parsed.replace(microsecond=999_999, tzinfo=zone)  # it says whole seconds
         return datetime.now(UTC)
 
 
