@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.faults import operations
 from tests.faults.operations import LoadedSite
 from tests.host.serving import Server
-from tests.modules import test_fences
 from tests.zfs.datasets import zfs
 from zfsstore.host.catalog import Tenant
 from zfsstore.host.config import Config
@@ -63,10 +61,3 @@ def test_snapshots_by_hand(site: LoadedSite, root_dataset: str) -> None:
 
 def test_a_replica(site: LoadedSite) -> None:
     operations.replicate(site, "sent")
-
-
-def test_a_fence_is_seen_through_mapped_memory(root_dataset: str) -> None:
-    """What one process writes into the file another sees where it has mapped it, on ZFS, too."""
-    mountpoint = Path(zfs("get", "-H", "-o", "value", "mountpoint", root_dataset))
-    test_fences.test_holders_in_other_processes_drain(mountpoint / "fence")
-    test_fences.test_who_waits_drains_the_holders(mountpoint / "other fence")
