@@ -19,7 +19,7 @@ from modules.extensions import SweepReport
 from modules.streams import ReadStream
 from modules.volumes import Snapshot
 from tests.conformance.full_storage import FullStorage
-from tests.conformance.full_tiers import Tiers, snapshot_path
+from tests.conformance.full_tiers import DELETING, Tiers, snapshot_path
 from tests.conformance.wrong_modules.volumes import WithVolumes
 
 
@@ -135,7 +135,8 @@ class ObjectsBeforeDatabases(WithVolumes):
     class kind(Tiers):  # noqa: N801
         def freeze(self, path: Path, name: str) -> Snapshot:
             if name.startswith("state-"):
-                super().link_objects(path, snapshot_path(path, name))
+                with DELETING:
+                    super().link_objects(path, snapshot_path(path, name))
                 self.wait_for_an_object_that_stays(path)
             return super().freeze(path, name)
 
