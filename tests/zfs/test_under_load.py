@@ -29,7 +29,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, root_dataset: str) -> Iterato
         tenant = Tenant("acme", "tank")
         with open_services(Config(data_dir=server.data_dir)) as services:
             loaded = LoadedSite(
-                server, services, lambda: server.client("acme", password), tenant, count=5
+                server,
+                services,
+                lambda: server.client("acme", password),
+                tenant,
+                count=5,
+                clients=4,  # one for each worker: an emulated processor has enough with those
             )
             yield loaded
     finally:
