@@ -23,6 +23,7 @@ class LoadedSite:
         services: in this process, which serves nothing.
         make_client: returns a client of the tenant's user.
         count: how many puts make a load worth its name.
+        clients: how many put at once.
     """
 
     server: Server
@@ -30,6 +31,7 @@ class LoadedSite:
     make_client: Callable[[], Client]
     tenant: Tenant
     count: int = 10
+    clients: int = 6
 
     @property
     def backend(self) -> Any:
@@ -46,7 +48,7 @@ class LoadedSite:
         return client
 
     def load(self, bucket: str) -> Load:
-        return Load(self.make_client, bucket, count=6)
+        return Load(self.make_client, bucket, count=self.clients)
 
 
 def roll_back(site: LoadedSite, bucket: str) -> None:
@@ -103,7 +105,7 @@ def receive(site: LoadedSite, bucket: str) -> None:
         site.services.volumes.create_snapshot(name, "two")
     expected = read_all(client, bucket, "two")
     assert read_all(client, copy) == read_all(client, bucket, "one")
-    with Load(site.make_client, copy, count=6, prefix="later") as load:
+    with Load(site.make_client, copy, count=site.clients, prefix="later") as load:
         load.wait_for(site.count)
         across = SlowPut(site.make_client(), copy, "across")
         with site.backend.send_stream(name, "two", "one") as stream, timed() as span:

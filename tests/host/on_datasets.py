@@ -19,10 +19,11 @@ def is_wanted() -> bool:
 
 
 def configure(data_dir: Path) -> None:
-    """Make the host's first module keep its objects in a new dataset."""
+    """Make the host's first module keep its objects in a new dataset; "objects" leads there."""
     dataset = f"{os.environ['ZFSSTORE_TEST_POOL']}/host-{secrets.token_hex(4)}"
     zfs("create", dataset)
     data_dir.mkdir(mode=0o700)
+    (data_dir / "objects").symlink_to(value(dataset, "mountpoint"))
     arguments = json.dumps({"dataset": dataset, **STORE_ARGUMENTS})
     argv = ["--data", str(data_dir), "module", "put", "default", "zfsstore.ZFSStorage"]
     assert main([*argv, "--args", arguments]) == 0

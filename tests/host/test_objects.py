@@ -22,6 +22,7 @@ from modules.errors import (
     VolumeNotFound,
 )
 from tests.host.objectservice import Site, get, put
+from tests.host.on_datasets import is_wanted
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import PreconditionFailed
 from zfsstore.host.namespace.records import Conditions
@@ -33,7 +34,7 @@ def service(site: Site) -> ObjectService:
     return site.service
 
 
-@pytest.fixture(params=["volumes", "shared"])
+@pytest.fixture(params=["volumes"] if is_wanted() else ["volumes", "shared"])
 def policy(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

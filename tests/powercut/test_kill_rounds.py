@@ -20,7 +20,7 @@ def test_killed_workers_lose_nothing(tmp_path: Path, workers: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_hundreds_of_killed_workers_lose_nothing(tmp_path: Path, workers: int) -> None:
     run_rounds(directory_site(tmp_path), rounds=200, workers=workers, seed=f"many {workers}")
