@@ -74,6 +74,32 @@ def test_a_replaced_object_leaves_no_file(site: Site, tenant: Tenant, policy: st
         get(site, tenant, "k")
 
 
+def test_objects_come_and_go_without_a_call_to_the_volumes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On ZFS each of those starts processes."""
+    tenant = site.tenant("volumes")
+    site.service.create_bucket(tenant, "photos")
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise AssertionError(f"the data path asked the volumes: {arguments} {keywords}")
+
+    for name in dir(site.store.volumes):
+        if not name.startswith("_") and name not in ("capabilities", "patience_s"):
+            monkeypatch.setattr(site.store.volumes, name, refuse)
+    site.service.close()
+    site.service = site.open_service()  # one that has to find and open the bucket first
+    with pytest.raises(AssertionError, match="asked the volumes"):
+        site.service.list_buckets(tenant)
+    for data in (b"data", b"replaced"):
+        put(site, tenant, "k", data)
+        assert data == get(site, tenant, "k")
+    assert 1 == len(site.service.list_children(tenant, "photos").items)
+    site.service.delete_object(tenant, "photos", "k")
+    with pytest.raises(ObjectNotFound):
+        site.service.head_object(tenant, "photos", "k")
+
+
 def test_the_module_is_told_whose_data_it_is(site: Site) -> None:
     tenant = site.tenant("shared")
     site.service.create_bucket(tenant, "photos")
