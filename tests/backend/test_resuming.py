@@ -60,9 +60,10 @@ class _Receiving:
     def finish(self) -> str:
         self._script.end(self._script)
         argv = self._script.argvs[-1]
-        if not self._script(argv)["success"]:
-            raise failed(argv, 1, BROKEN)
+        answer = self._script(argv)
         self._script.argvs.pop()
+        if not answer["success"]:
+            raise failed(argv, 1, answer.get("stderr", ""))
         return ""
 
     def abort(self) -> None:
@@ -182,6 +183,15 @@ def test_the_rest_of_a_new_volume_makes_it_one(script: Streaming) -> None:
     assert any(argv[:2] == ["zfs", "set"] and "sharenfs" in argv[2] for argv in published)
     with pytest.raises(VolumeExists):
         backend.receive_stream("new", io.BytesIO(b"x"), uuid=C1, resumable=True)
+
+
+def test_another_stream_for_what_has_begun_is_told_how_to_go_on(script: Streaming) -> None:
+    unfinished(script)
+    exists = "cannot receive new filesystem stream: destination 'p/new' exists\n"
+    script.fail("receive", stderr=exists)
+    with pytest.raises(VolumeExists, match=r"send_resumed.*abort_receive\('new'\)"):
+        knowing(script).receive_stream("new", io.BytesIO(b"x"))
+    assert "destroy" not in [argv[1] for argv in script.taken()]
 
 
 @pytest.mark.parametrize("resumable", [False, True])

@@ -15,6 +15,7 @@ from modules.errors import (
     InvalidArgument,
     NotFound,
     StorageError,
+    VolumeExists,
     VolumeNotFound,
 )
 from tests.zfs.backends import another, tree
@@ -171,35 +172,36 @@ def test_a_new_volume_whose_stream_breaks_off_twice(
     dataset: str, srv: Path, elsewhere: str
 ) -> None:
     source, replica = another(dataset, srv), another(elsewhere, srv / "there")
-    uuid, data = source.create_volume("cut")["uuid"], os.urandom(8 * MIB)
-    (srv / "cut" / "file").write_bytes(data)
+    uuid, data = source.create_volume("twice")["uuid"], os.urandom(8 * MIB)
+    (srv / "twice" / "file").write_bytes(data)
     snapshot = source.create_snapshot(uuid, "first")
-    with source.send_stream("cut", "first") as stream:
+    with source.send_stream("twice", "first") as stream:
         cut = io.BytesIO(b"".join(stream.read(MIB // 2) for _ in range(4)))
-    with pytest.raises(InvalidStream, match=r"send_resumed.*abort_receive\('copy'\)"):
-        replica.receive_stream("copy", cut, uuid=uuid, resumable=True)
-    token = replica.resume_token("copy")
+    with pytest.raises(InvalidStream, match=r"send_resumed.*abort_receive\('twice'\)"):
+        replica.receive_stream("twice", cut, uuid=uuid, resumable=True)
+    token = replica.resume_token("twice")
     assert token is not None
     assert "offline" == (replica.get_volume(uuid) or {})["state"]
     for resumable in (False, True):
-        with source.send_stream("cut", "first") as stream, pytest.raises(Conflict, match="send"):
-            replica.receive_stream("copy", stream, resumable=resumable)
-    assert token == replica.resume_token("copy")
+        whole = source.send_stream("twice", "first")
+        with whole as stream, pytest.raises(VolumeExists, match="send_resumed"):
+            replica.receive_stream("twice", stream, resumable=resumable)
+    assert token == replica.resume_token("twice")
     with pytest.raises(InvalidArgument, match="none of a volume here"):
         replica.send_resumed(token)
 
     with source.send_resumed(token) as stream, pytest.raises(ConnectionResetError):
-        replica.receive_stream("copy", Breaking(stream, 5 * MIB // 2), resumable=True)
+        replica.receive_stream("twice", Breaking(stream, 5 * MIB // 2), resumable=True)
     later = another(elsewhere, srv / "there")
-    second = later.resume_token("copy")
+    second = later.resume_token("twice")
     assert second not in (None, token)
     with source.send_resumed(second or "") as stream:
-        assert later.receive_stream("copy", stream, uuid=uuid, resumable=True) < len(data)
-    assert data == (srv / "there" / "copy" / "file").read_bytes()
+        assert later.receive_stream("twice", stream, uuid=uuid, resumable=True) < len(data)
+    assert data == (srv / "there" / "twice" / "file").read_bytes()
     received = later.get_volume(uuid) or {}
     assert ("online", "dp") == (received["state"], received["vol_type"])
     assert [snapshot["uuid"]] == [one["uuid"] for one in later.list_snapshots(uuid)]
-    assert later.resume_token("copy") is None
+    assert later.resume_token("twice") is None
     empty(source, replica)
 
 
@@ -218,6 +220,9 @@ def test_a_next_stream_that_breaks_off_is_gone_on_with_or_given_up(
     source.create_snapshot(uuid, "second")
 
     begin(source, replica, "second", "first")
+    again = source.send_stream("cut", "second", "first")
+    with again as stream, pytest.raises(Conflict, match="zfs receive -A"):
+        replica.receive_stream("copy", stream)
     replica.abort_receive("copy")
     assert replica.resume_token("copy") is None
     with pytest.raises(NotFound, match="resumable receive state"):

@@ -112,10 +112,11 @@ class ReplicationCalls(ResumingCalls):
             The bytes of this stream.
 
         Raises:
-            VolumeExists: another dataset has the name, or another volume the uuid.
+            VolumeExists: another dataset has the name, or another volume the uuid; or it has only
+                begun to come, and this is not its rest.
             Diverged: the volume was changed, or does not have the stream's base.
             InvalidStream: the stream is broken, or none.
-            Conflict: the volume keeps the beginning of a stream, and this is not its rest.
+            Conflict: the volume keeps the beginning of another stream.
             NotSupported: the runner cannot stream.
         """
         self._settings.check_name(destination)
@@ -124,8 +125,9 @@ class ReplicationCalls(ResumingCalls):
             raise VolumeExists(
                 "it exists with another uuid", operation="receive volume", subject=destination
             )
-        with self._how_to_go_on(destination) if resumable else nullcontext():
-            if present is None or self._is_beginning(present):
+        has_begun = present is not None and self._is_beginning(present)
+        with self._how_to_go_on(destination) if resumable or has_begun else nullcontext():
+            if present is None or has_begun:
                 reception = _Reception(stream, read_only, resumable, on_progress)
                 return self._receive_new(destination, reception, uuid, present)
             with named_errors("receive volume", destination):
