@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import signal
@@ -21,7 +22,7 @@ from zfsstore.agent.mounts import read_mounts
 from zfsstore.exports import Export
 from zfsstore.volumes.datasets import creation_properties
 from zfsstore.zfs.client import ZfsClient
-from zfsstore.zfs.errors import KeyNotLoaded
+from zfsstore.zfs.errors import InvalidStream, KeyNotLoaded
 from zfsstore.zfs.stream_commands import SendFlags
 from zfsstore.zfs.transfer import copy_stream
 
@@ -181,6 +182,30 @@ def test_a_stream_cannot_show_what_lies_elsewhere(agent: RunningAgent, pool: str
                 ask(token)
     finally:
         destroy_tree(source)
+
+
+def test_a_stream_that_breaks_off_is_gone_on_with_or_given_up(
+    agent: RunningAgent, volume: str
+) -> None:
+    data, client = os.urandom(4 << 20), agent.client
+    (path_of(volume) / "file").write_bytes(data)
+    client.snapshot([f"{volume}@a"])
+    with client.open_send(f"{volume}@a") as stream:
+        content = stream.read()
+    for name in (f"{volume}-copy", f"{volume}-given-up"):
+        sink = client.open_receive(name, resumable=True)
+        with pytest.raises(InvalidStream):
+            copy_stream(io.BytesIO(content[: 2 << 20]), sink)
+    client.abort_receive(f"{volume}-given-up")
+    assert not exists(f"{volume}-given-up")
+    token = client.get([f"{volume}-copy"], ["receive_resume_token"])[0].value(
+        "receive_resume_token"
+    )
+    with client.open_resumed_send(token or "") as stream:
+        sink = client.open_receive(f"{volume}-copy", resumable=True, mount=True)
+        assert copy_stream(stream, sink) < len(content)
+    assert data == (path_of(f"{volume}-copy") / "file").read_bytes()
+    assert "noauto" == value(f"{volume}-copy", "canmount")
 
 
 def test_a_key_goes_to_zfs_and_nowhere_else(agent: RunningAgent) -> None:

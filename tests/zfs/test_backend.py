@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,9 +20,9 @@ from modules.errors import (
     VolumeExists,
     VolumeNotFound,
 )
-from tests.zfs.datasets import destroy_tree, value, zfs
+from tests.zfs.backends import another, tree
+from tests.zfs.datasets import value, zfs
 from zfsstore import ZfsBackend
-from zfsstore.zfs.errors import Diverged
 
 pytestmark = pytest.mark.zfs
 
@@ -33,10 +31,8 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def dataset(pool: str) -> Iterator[str]:
-    name = f"{pool}/backend-{secrets.token_hex(4)}"
-    zfs("create", "-o", "mountpoint=none", name)
-    yield name
-    destroy_tree(name)
+    with tree(pool) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +43,6 @@ def srv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def backend(dataset: str, srv: Path) -> ZfsBackend:
     return another(dataset, srv)
-
-
-def another(dataset: str, srv: Path) -> ZfsBackend:
-    """Return a backend that remembers nothing, as after a restart."""
-    return ZfsBackend(pool=dataset, srv_root=str(srv), exports="none", retry_base_s=0.05)
 
 
 def test_data_goes_through_snapshot_clone_rollback_and_promote(
@@ -245,92 +236,3 @@ def test_two_processes_agree(dataset: str, srv: Path) -> None:
     (volume,) = another(dataset, srv).list_volumes()
     assert second == volume["uuid"]
     another(dataset, srv).delete_volume(second)
-
-
-def test_streams_keep_data_snapshots_and_uuid(dataset: str, srv: Path, pool: str) -> None:
-    source = another(dataset, srv)
-    uuid = source.create_volume("sent", 64 * MIB)["uuid"]
-    (srv / "sent" / "file").write_text("first")
-    first = source.create_snapshot(uuid, "first")
-    (srv / "sent" / "file").write_text("second")
-    second = source.create_snapshot(uuid, "second")
-
-    there = f"{pool}/replica-{secrets.token_hex(4)}"
-    zfs("create", "-o", "mountpoint=none", there)
-    replica = another(there, srv / "there")
-    with source.send_stream("sent", "first") as stream:
-        assert 0 < replica.receive_stream("copy", stream, uuid=uuid)
-    assert "first" == (srv / "there" / "copy" / "file").read_text()
-    assert "copy" == (replica.get_volume(uuid) or {})["name"]
-    assert first["uuid"] == replica.list_snapshots(uuid)[0]["uuid"]
-    with source.send_stream("sent", "second", "first") as stream:
-        replica.receive_stream("copy", stream)
-    assert "second" == (srv / "there" / "copy" / "file").read_text()
-    assert [first["uuid"], second["uuid"]] == [s["uuid"] for s in replica.list_snapshots(uuid)]
-
-    with pytest.raises(OSError, match="Read-only"):
-        (srv / "there" / "copy" / "file").write_text("changed there")
-    assert "rw" == replica.break_off_volume(uuid)["vol_type"]
-    (srv / "there" / "copy" / "file").write_text("changed there")
-    (srv / "sent" / "file").write_text("third")
-    source.create_snapshot(uuid, "third")
-    with source.send_stream("sent", "third", "second") as stream, pytest.raises(Diverged):
-        replica.receive_stream("copy", stream)
-    assert "changed there" == (srv / "there" / "copy" / "file").read_text()
-    with source.send_stream("sent", "third", "second") as stream:
-        replica.receive_stream("copy", stream, rollback=True)
-    assert "third" == (srv / "there" / "copy" / "file").read_text()
-
-    with source.send_stream("sent", "first") as stream:
-        source.receive_stream("beside", stream)
-    assert uuid not in {v["uuid"] for v in source.list_volumes() if v["name"] == "beside"}
-    with source.send_stream("sent", "first") as stream, pytest.raises(StorageError):
-        source.receive_stream("sent", stream)
-    destroy_tree(there)
-    for volume in source.list_volumes():
-        source.delete_volume(volume["uuid"])
-
-
-def test_a_bookmark_stands_for_a_snapshot_that_is_gone_and_a_hold_keeps_one(
-    backend: ZfsBackend, dataset: str, srv: Path
-) -> None:
-    uuid = backend.create_volume("kept")["uuid"]
-    first = backend.create_snapshot(uuid, "first")["uuid"]
-    backend.hold_snapshot(uuid, first, "replica")
-    assert ["replica"] == backend.list_holds(uuid, first)
-    with pytest.raises(Busy):
-        backend.delete_snapshot(uuid, first)
-    backend.release_snapshot(uuid, first, "replica")
-    assert [] == backend.list_holds(uuid, first)
-    mark = backend.create_bookmark(uuid, first, "mark")
-    assert [mark] == backend.list_bookmarks(uuid)
-    assert first == mark["uuid"]
-    with backend.send_stream("kept", "first") as stream:
-        backend.receive_stream("there", stream)
-    backend.delete_snapshot(uuid, first)
-    (srv / "kept" / "file").write_text("second")
-    backend.create_snapshot(uuid, "second")
-    with backend.send_stream("kept", "second", "#mark") as stream:
-        backend.receive_stream("there", stream)
-    assert "second" == (srv / "there" / "file").read_text()
-    backend.delete_bookmark(uuid, "mark")
-    assert [] == backend.list_bookmarks(uuid)
-    for volume in backend.list_volumes():
-        backend.delete_volume(volume["uuid"])
-
-
-def test_streams_that_cannot_be(backend: ZfsBackend, dataset: str, srv: Path) -> None:
-    uuid = backend.create_volume("streams")["uuid"]
-    backend.create_snapshot(uuid, "s")
-    for arguments in (("streams", "absent"), ("streams", "s", "absent"), ("streams", "s", "s")):
-        with pytest.raises(InvalidArgument):
-            backend.send_stream(*arguments)
-    with pytest.raises(VolumeNotFound):
-        backend.send_stream("absent", "s")
-    with pytest.raises(StorageError):
-        backend.receive_stream("new", io.BytesIO(b"no stream"))
-    with backend.send_stream("streams", "s") as stream, pytest.raises(StorageError):
-        backend.receive_stream("new", io.BytesIO(stream.read(1000)))
-    assert ["streams"] == [volume["name"] for volume in backend.list_volumes()]
-    assert not (srv / "new").exists()
-    backend.delete_volume(uuid)

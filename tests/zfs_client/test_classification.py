@@ -149,6 +149,7 @@ TEXTS: list[tuple[str, str, type[StorageError]]] = [
         "since most recent snapshot",
         Diverged,
     ),
+    ("receive", "'t/r' does not have any resumable receive state to abort", NotFound),
     ("receive", "cannot receive: failed to read from stream", InvalidStream),
     ("receive", "cannot receive: invalid stream (bad magic number)", InvalidStream),
     ("receive", "cannot receive new filesystem stream: incomplete stream", InvalidStream),
@@ -157,6 +158,12 @@ TEXTS: list[tuple[str, str, type[StorageError]]] = [
         "cannot receive new filesystem stream: checksum mismatch or incomplete stream.\n"
         "Partially received snapshot is saved.",
         InvalidStream,
+    ),
+    (
+        "receive",
+        "cannot receive new filesystem stream: destination t/q contains partially-complete state "
+        'from "zfs receive -s".',
+        Conflict,
     ),
     (
         "receive",

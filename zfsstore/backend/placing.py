@@ -43,6 +43,7 @@ class Placement:
         *,
         uuid: str | None = None,
         prepare: Callable[[Export], None] | None = None,
+        is_kept: Callable[[], bool] | None = None,
     ) -> str:
         """Make a dataset with the properties that *make* is given, and publish it; or neither.
 
@@ -53,6 +54,7 @@ class Placement:
             publication: in place of what is configured.
             uuid: of the new volume; a new one when None.
             prepare: called when it is mounted, and not exported yet.
+            is_kept: asked when this fails, whether what there is of it stays.
 
         Returns:
             The new volume's uuid.
@@ -61,7 +63,7 @@ class Placement:
         export = Export(
             name=name, uuid=uuid, dataset=self._settings.dataset(name), path=path, fsid=uuid
         )
-        with undone(lambda: self._unmake(export), f"{operation} {name}"):
+        with undone(lambda: self._unmake(export, is_kept), f"{operation} {name}"):
             with named_errors(operation, name):
                 self._refuse_occupied(path, by=export.dataset)
                 make({"mountpoint": path, UUID: uuid})
@@ -246,8 +248,10 @@ class Placement:
     def _set_mountpoint(self, row: VolumeRow, path: str) -> None:
         self._publisher.patiently(lambda: self._zfs.set(row.dataset, {"mountpoint": path}))
 
-    def _unmake(self, export: Export) -> None:
-        """Destroy what was just made, unless something else has its name."""
+    def _unmake(self, export: Export, is_kept: Callable[[], bool] | None) -> None:
+        """Destroy what was just made, unless it is kept or something else has its name."""
+        if is_kept is not None and is_kept():
+            return
         try:
             row = self._lookup.at(export.dataset)
         except NotFound:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Final
 
 from modules.errors import InvalidArgument, NotFound, VolumeExists
 from modules.volumes import Volume
-from zfsstore.backend.keeping_calls import KeepingCalls
 from zfsstore.backend.lookup import named_errors
+from zfsstore.backend.resuming_calls import ResumingCalls
 from zfsstore.backend.rows import FSID, VolumeRow
-from zfsstore.volumes.common import new_uuid, no_such_volume, parse_uuid
+from zfsstore.volumes.common import new_uuid, parse_uuid
 from zfsstore.volumes.datasets import NAME
 from zfsstore.zfs.names import check_short_name
 from zfsstore.zfs.seam import CommandReader
@@ -21,7 +22,7 @@ from zfsstore.zfs.transfer import SupportsRead, copy_stream
 _NOT_TAKEN_OVER: Final = ("sharenfs", "sharesmb", "canmount", FSID, NAME)
 
 
-class ReplicationCalls(KeepingCalls):
+class ReplicationCalls(ResumingCalls):
     """Streams. Volumes and snapshots go by name here: the other side knows no uuid of ours."""
 
     def send_stream(
@@ -85,42 +86,55 @@ class ReplicationCalls(KeepingCalls):
         uuid: str | None = None,
         read_only: bool = True,
         rollback: bool = False,
+        resumable: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
         """Receive a whole stream as a new volume, an incremental one into a volume.
 
+        The rest of a stream (:meth:`send_resumed`) goes into the volume that has its beginning.
+
         Args:
             destination: the volume's name; what a full stream makes is mounted and exported like
                 a new volume, with the owner and mode that came with it.
-            stream: read to its end; one that raises leaves nothing behind.
+            stream: read to its end; one that raises leaves nothing behind, unless *resumable*.
             uuid: of the new volume: the one it has where it comes from, so that it is found under
                 the same uuid here. A new one when None.
             read_only: a new volume is (``vol_type`` "dp"), so that no reader's access time keeps
                 it from the next stream. :meth:`break_off_volume` ends that.
             rollback: throw away what was changed in the volume since the last snapshot that it
                 has in common with the stream (``zfs receive -F``).
+            resumable: keep what has come when the stream breaks off (``zfs receive -s``).
+                :meth:`resume_token` then says what is missing, and until the rest has come a new
+                volume is offline; :meth:`abort_receive` gives up. The error says so, too.
             on_progress: called with the bytes so far.
 
         Returns:
-            The bytes of the stream.
+            The bytes of this stream.
 
         Raises:
-            VolumeExists: another dataset has the name, or another volume the uuid.
+            VolumeExists: another dataset has the name, or another volume the uuid; or it has only
+                begun to come, and this is not its rest.
             Diverged: the volume was changed, or does not have the stream's base.
             InvalidStream: the stream is broken, or none.
+            Conflict: the volume keeps the beginning of another stream.
             NotSupported: the runner cannot stream.
         """
         self._settings.check_name(destination)
         present = self._present(destination)
-        if present is None:
-            return self._receive_new(destination, stream, uuid, read_only, on_progress)
-        if uuid is not None and present.uuid != parse_uuid(uuid):
+        if present is not None and uuid is not None and present.uuid != parse_uuid(uuid):
             raise VolumeExists(
                 "it exists with another uuid", operation="receive volume", subject=destination
             )
-        with named_errors("receive volume", destination):
-            sink = self._zfs.open_receive(present.dataset, mount=True, rollback=rollback)
-            return copy_stream(stream, sink, on_progress=on_progress)
+        has_begun = present is not None and self._is_beginning(present)
+        with self._how_to_go_on(destination) if resumable or has_begun else nullcontext():
+            if present is None or has_begun:
+                reception = _Reception(stream, read_only, resumable, on_progress)
+                return self._receive_new(destination, reception, uuid, present)
+            with named_errors("receive volume", destination):
+                sink = self._zfs.open_receive(
+                    present.dataset, resumable=resumable, mount=True, rollback=rollback
+                )
+                return copy_stream(stream, sink, on_progress=on_progress)
 
     def break_off_volume(self, uuid: str) -> Volume:
         """Let a received volume be written to, and return it; streams no longer fit it then."""
@@ -131,34 +145,39 @@ class ReplicationCalls(KeepingCalls):
             return self._lookup.at(row.dataset).to_dict()
 
     def _receive_new(
-        self,
-        name: str,
-        stream: SupportsRead,
-        uuid: str | None,
-        read_only: bool,
-        on_progress: Callable[[int], None] | None,
+        self, name: str, reception: _Reception, uuid: str | None, begun: VolumeRow | None
     ) -> int:
-        if uuid is not None and self._lookup.find(uuid) is not None:
+        """Receive a new volume, or with *begun* the rest of one; return the bytes.
+
+        What an earlier call has begun is no longer this one's to destroy.
+        """
+        if begun is not None:
+            uuid = begun.uuid
+        elif uuid is not None and self._lookup.find(uuid) is not None:
             raise VolumeExists("a volume has this uuid", operation="receive volume", subject=uuid)
-        counted = 0
+        dataset, counted = self._settings.dataset(name), 0
 
         def receive(own: Mapping[str, str]) -> None:
             nonlocal counted
             sink = self._zfs.open_receive(
-                self._settings.dataset(name),
+                dataset,
+                resumable=reception.is_resumable,
                 mount=True,
-                properties={**own, "readonly": "on" if read_only else "off"},
+                properties={**own, "readonly": "on" if reception.is_read_only else "off"},
                 exclude=_NOT_TAKEN_OVER,
             )
-            counted = copy_stream(stream, sink, on_progress=on_progress)
+            counted = copy_stream(reception.stream, sink, on_progress=reception.on_progress)
 
-        publication = replace(self._publisher.as_configured, owner=None, mode=None)
+        def is_kept() -> bool:
+            return begun is not None or self._token(dataset) is not None
+
         self._placement.bring_up(
             "receive volume",
             name,
             receive,
-            publication,
+            replace(self._publisher.as_configured, owner=None, mode=None),
             uuid=new_uuid() if uuid is None else parse_uuid(uuid),
+            is_kept=is_kept if begun is not None or reception.is_resumable else None,
         )
         return counted
 
@@ -180,9 +199,12 @@ class ReplicationCalls(KeepingCalls):
             "a dataset that is no volume has its name", operation="receive volume", subject=name
         )
 
-    def _named(self, name: str, operation: str) -> VolumeRow:
-        self._settings.check_name(name)
-        for row in self._lookup.walk():
-            if row.name == name:
-                return row
-        raise no_such_volume(name, operation=operation)
+
+@dataclass(frozen=True, slots=True)
+class _Reception:
+    """What becomes a new volume, and how."""
+
+    stream: SupportsRead
+    is_read_only: bool
+    is_resumable: bool
+    on_progress: Callable[[int], None] | None

@@ -101,6 +101,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Make], ...]] = (
         _STALE,
     ),
     (
+        ("contains partially-complete state",),
+        _simple(Conflict, "send the rest (`zfs send -t`), or give it up (`zfs receive -A`)"),
+    ),
+    (
         (
             "key not loaded",
             "key is not loaded",
@@ -174,6 +178,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Make], ...]] = (
             "there is no active scrub",
             "No such process",  # of a bookmark to send from
             "no datasets available",
+            "any resumable receive state",
         ),
         _simple(NotFound),
     ),
