@@ -67,10 +67,10 @@ def check(tools: Tools, *, level: int, repair: bool) -> FsckReport:
     with tools.index.database.reading("check index") as connection:
         connection.execute("BEGIN")
         _check_rows(connection, report)
-        for number, name, size, rows in _packs(connection):
+        for pack, rows in _packs(connection):
             report.packs += 1
             report.chunks += len(rows)
-            _check_pack(tools, report, (number, name, size), rows, level)
+            _check_pack(tools, report, pack, rows, level)
         wrong = _check_refs(tools, connection, report) if level >= 3 else {}
         connection.execute("COMMIT")
     if repair and wrong:
@@ -100,38 +100,50 @@ def _check_rows(connection: Connection, report: FsckReport) -> None:
         report.add(f"chunk {id_.hex()}: it is in no pack that there is")
 
 
-def _packs(connection: Connection) -> Iterator[tuple[int, str, int, list[Blob]]]:
-    """Yield number, name, size and blobs of each live pack, checking the counts."""
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    number: int
+    name: str
+    size_bytes: int
+    live_blobs: int
+    live_bytes: int
+
+
+def _packs(connection: Connection) -> Iterator[tuple[_Pack, list[Blob]]]:
+    """Yield each live pack with the blobs that the index has in it."""
     rows = connection.execute(
-        'SELECT p.no, p.module_data, p.bytes, c.kind, c.id, c."offset", c.stored_bytes,'
-        " c.plain_bytes, c.codec FROM pack p LEFT JOIN chunk c ON c.pack = p.no"
-        " WHERE p.state = ? ORDER BY p.no",
+        "SELECT p.no, p.module_data, p.bytes, p.live_blobs, p.live_bytes, c.kind, c.id,"
+        ' c."offset", c.stored_bytes, c.plain_bytes, c.codec'
+        " FROM pack p LEFT JOIN chunk c ON c.pack = p.no WHERE p.state = ? ORDER BY p.no",
         (schema.PACK_LIVE,),
     )
-    for (number, name, size), group in groupby(rows, key=lambda row: row[:3]):
-        yield number, name, size, [Blob(*row[3:]) for row in group if row[3] is not None]
+    for pack, group in groupby(rows, key=lambda row: row[:5]):
+        yield _Pack(*pack), [Blob(*row[5:]) for row in group if row[5] is not None]
 
 
 def _check_pack(
-    tools: Tools, report: FsckReport, pack: tuple[int, str, int], rows: list[Blob], level: int
+    tools: Tools, report: FsckReport, pack: _Pack, rows: list[Blob], level: int
 ) -> None:
-    number, name, size = pack
-    with tools.index.database.reading("check index") as connection:
-        noted = connection.execute(
-            "SELECT live_blobs, live_bytes FROM pack WHERE no = ? AND state = ?",
-            (number, schema.PACK_LIVE),
-        ).fetchone()
-    if noted is None:  # emptied meanwhile
-        return
+    noted = (pack.live_blobs, pack.live_bytes)
+    found = (len(rows), sum(blob.stored_bytes for blob in rows))
+    if noted != found:
+        report.add(f"pack {pack.name}: it counts {noted} blobs and bytes, not {found}")
     for blob in rows:
-        if blob.codec != RUN and blob.offset + blob.stored_bytes > size:
-            report.add(f"chunk {blob.id.hex()}: it lies outside of pack {name}")
+        if blob.codec != RUN and blob.offset + blob.stored_bytes > pack.size_bytes:
+            report.add(f"chunk {blob.id.hex()}: it lies outside of pack {pack.name}")
     try:
-        _check_content(tools, report, (name, size), rows, level)
+        _check_content(tools, report, (pack.name, pack.size_bytes), rows, level)
     except NotFound:
-        report.add(f"pack {name}: it is missing")
+        if _is_live(tools, pack.number):  # else it was emptied and collected meanwhile
+            report.add(f"pack {pack.name}: it is missing")
     except StorageError as error:
-        report.add(f"pack {name}: {error}")
+        report.add(f"pack {pack.name}: {error}")
+
+
+def _is_live(tools: Tools, number: int) -> bool:
+    with tools.index.database.reading("check index") as connection:
+        row = connection.execute("SELECT state FROM pack WHERE no = ?", (number,)).fetchone()
+    return row == (schema.PACK_LIVE,)
 
 
 def _check_content(
@@ -139,9 +151,6 @@ def _check_content(
 ) -> None:
     name, size = pack
     if level == 0:
-        if not tools.available(name):
-            report.add(f"pack {name}: it is missing")
-            return
         with tools.open_pack(name) as stream:
             found = stream.seek(0, 2)
         if found != size:

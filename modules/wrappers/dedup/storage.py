@@ -224,7 +224,6 @@ class DedupStorage(Wrapper):
                 partial(inner.get_read_stream, context),
                 partial(self._store_pack, context),
                 partial(inner.delete, context),
-                partial(inner.available, context),
             )
 
     def _blob_reader(self, context: Context, domain: Domain, subject: str) -> BlobReader:

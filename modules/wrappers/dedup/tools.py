@@ -20,7 +20,7 @@ class Tools:
 
     Attributes:
         find: looks chunks up in the index.
-        open_pack, store, delete, available: of the inner module, by its module_data.
+        open_pack, store, delete: of the inner module, by its module_data.
     """
 
     index: Index
@@ -29,7 +29,6 @@ class Tools:
     open_pack: Callable[[str], ReadStream]
     store: Store
     delete: Callable[[str], None]
-    available: Callable[[str], bool]
 
     def blob_reader(self, subject: str) -> BlobReader:
         """Return a reader of chunks; close it."""
