@@ -171,6 +171,8 @@ def test_four_processes_at_once_some_of_them_killed(directory: Path) -> None:
     logs = [directory / f"log {number}" for number in range(8)]
     rng = random.Random(7)
     running: dict[int, int] = {}
+    for log in logs:
+        log.touch()
     for round_ in range(2):
         for number in range(4):
             log = logs[round_ * 4 + number]
@@ -179,15 +181,23 @@ def test_four_processes_at_once_some_of_them_killed(directory: Path) -> None:
                 work(volume(directory), Log(log), random.Random(seed))
 
             running[forked(run)] = number
-        time.sleep(0.1)
+        wait_for_lines(logs[round_ * 4])
         for pid in list(running)[: 2 if round_ == 0 else 0]:
-            time.sleep(rng.random() / 5)
+            time.sleep(rng.random() / 50)
             os.kill(pid, signal.SIGKILL)
         for pid in list(running):
             _, status = os.waitpid(pid, 0)
             assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
             del running[pid]
     check(volume(directory), logs)
+
+
+def wait_for_lines(log: Path) -> None:
+    """Return when a process has done something; or has had 20 seconds for it."""
+    for _ in range(2000):
+        if log.stat().st_size:
+            return
+        time.sleep(0.01)
 
 
 def work(vault: Vault, log: Log, rng: random.Random) -> None:

@@ -284,6 +284,35 @@ def test_puts_that_share_a_pack_share_its_failure(vault: Vault) -> None:
     vault.check({kept: b"x", vault.put(noise(1, 100_000)): noise(1, 100_000)})
 
 
+def test_a_recipe_is_recorded_after_the_chunks_that_another_put_is_storing(vault: Vault) -> None:
+    kept = vault.put(b"x")
+    inside = [threading.Event(), threading.Event()]
+    go_on = threading.Event()
+    original, calls = vault.inner.put, iter((0, 1))
+
+    def hang(context: Context, stream: SupportsRead) -> str:
+        number = next(calls)
+        inside[number].set()
+        assert number or go_on.wait(30)
+        stored: str = original(context, stream)
+        return stored
+
+    vault.inner.put = hang
+    data = [noise(1, 300_000), noise(1, 300_000) + noise(2, 300_000)]
+    made: dict[str, bytes] = {}
+    threads = [threading.Thread(target=lambda d=d: made.update({vault.put(d): d})) for d in data]
+    for thread, event in zip(threads, inside, strict=True):
+        thread.start()
+        assert event.wait(30)
+    threads[1].join(0.3)  # it is stored, but must wait
+    assert threads[1].is_alive()
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    vault.check({kept: b"x", **made})
+    assert 2 == len(made)
+
+
 def test_a_locked_index_is_busy_and_loses_nothing(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import zstandard
 from blake3 import blake3
@@ -82,8 +82,7 @@ def unknown_module_data(module_data: object) -> InvalidModuleData:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """Where a chunk or a recipe node lies in its pack.
 
     Attributes:
@@ -128,16 +127,17 @@ _Encoded = tuple[int, int, bytes]
 
 def decode(
     payload: bytes | memoryview, blob: Blob, decompressor: zstandard.ZstdDecompressor, subject: str
-) -> bytes:
-    """Return the content of a blob, of which only the length is proven.
+) -> bytes | memoryview:
+    """Return the content of a blob, of which only the length is proven; of RAW the payload itself.
 
     Raises:
         IntegrityError: it cannot be decoded, or has another length.
     """
     if blob.codec == RUN:
         return bytes((blob.offset & 0xFF,)) * blob.plain_bytes
+    plain: bytes | memoryview
     if blob.codec == RAW:
-        plain = bytes(payload)
+        plain = payload
     elif blob.codec == ZSTD:
         try:
             plain = decompressor.decompress(

@@ -143,7 +143,7 @@ def _check_pack(
 def _is_live(tools: Tools, number: int) -> bool:
     with tools.index.database.reading("check index") as connection:
         row = connection.execute("SELECT state FROM pack WHERE no = ?", (number,)).fetchone()
-    return row == (schema.PACK_LIVE,)
+    return bool(row == (schema.PACK_LIVE,))
 
 
 def _check_content(
@@ -215,7 +215,7 @@ def _count_edges(connection: Connection, blobs: BlobReader, report: FsckReport) 
     for (id_,) in cursor.fetchall():
         try:
             kind, content = blobs.read(id_)
-            node = parse_node(content, subject=id_.hex())
+            node = parse_node(bytes(content), subject=id_.hex())
         except StorageError as error:
             report.add(f"recipe node {id_.hex()}: {error}")
             is_readable = False

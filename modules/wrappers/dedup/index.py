@@ -15,9 +15,8 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from modules.errors import Busy, IntegrityError, Unavailable
 from modules.wrappers.dedup import schema
@@ -31,8 +30,7 @@ BATCH: Final = 256
 Connection = sqlite3.Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a chunk lies.
 
     Attributes:
@@ -171,16 +169,14 @@ class Index:
         def commit(connection: Connection) -> None:
             number = adopt_pack(connection, uid, module_data, size_bytes, self.clock())
             epoch = epoch_of(connection)
-            known = _touch(connection, [blob.id for blob in blobs])
-            data = [b for b in blobs if b.kind != RECIPE and b.id not in known]
-            connection.executemany(_INSERT_CHUNK, [_row(b, number, epoch) for b in data])
-            added = list(data)
-            for blob in blobs:
-                if blob.kind != RECIPE or blob.id in known:
-                    continue
-                if _refer(connection, children[blob.id]):
-                    connection.execute(_INSERT_CHUNK, _row(blob, number, epoch))
-                    added.append(blob)
+            added, refs = _choose(connection, blobs, children)
+            connection.executemany(
+                _INSERT_CHUNK, [_row(b, number, refs.pop(b.id, 0), epoch) for b in added]
+            )
+            connection.executemany(
+                "UPDATE chunk SET refs = refs + ? WHERE id = ?",
+                [(n, id_) for id_, n in refs.items()],
+            )
             count_live(connection, number, len(added), sum(b.stored_bytes for b in added))
 
         self.database.write("record pack", commit)
@@ -228,8 +224,8 @@ class Index:
             for batch in batches(ids, BATCH):
                 marks = ",".join("?" * len(batch))
                 rows = connection.execute(f"{_FIND} ({marks})", batch)
-                for *fields, pack in rows:
-                    found[fields[1]] = Place(Blob(*fields), pack)
+                for row in rows:
+                    found[row[1]] = Place(Blob._make(row[:6]), row[6])
         return found
 
     def statistics(self) -> dict[str, object]:
@@ -280,14 +276,35 @@ _FIND: Final = (
     'SELECT c.kind, c.id, c."offset", c.stored_bytes, c.plain_bytes, c.codec, p.module_data'
     " FROM chunk c JOIN pack p ON p.no = c.pack WHERE c.id IN"
 )
-_INSERT_CHUNK: Final = "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)"
+_INSERT_CHUNK: Final = "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-def _row(blob: Blob, pack: int, epoch: int) -> tuple[object, ...]:
-    return (
-        *(blob.id, blob.kind, pack, blob.offset),
-        *(blob.stored_bytes, blob.plain_bytes, blob.codec, epoch),
-    )
+def _row(blob: Blob, pack: int, refs: int, epoch: int) -> tuple[object, ...]:
+    kind, id_, offset, *rest = blob
+    return (id_, kind, pack, offset, *rest, refs, epoch)
+
+
+def _choose(
+    connection: Connection, blobs: Sequence[Blob], children: Mapping[bytes, frozenset[bytes]]
+) -> tuple[list[Blob], dict[bytes, int]]:
+    """Return which blobs of a pack to record, and how many references they hold on which ids."""
+    known = _touch(connection, [blob.id for blob in blobs])
+    there = known | {blob.id for blob in blobs if blob.kind != RECIPE}
+    added: list[Blob] = []
+    refs: dict[bytes, int] = {}
+    for blob in blobs:
+        if blob.id in known:
+            continue
+        if blob.kind == RECIPE:
+            below = children[blob.id]
+            elsewhere = list(below - there)
+            if sum(1 for _ in _select(connection, "id", elsewhere)) != len(elsewhere):
+                continue
+            there.add(blob.id)
+            for child in below:
+                refs[child] = refs.get(child, 0) + 1
+        added.append(blob)
+    return added, refs
 
 
 def batches(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

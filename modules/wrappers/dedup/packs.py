@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +31,7 @@ class Pack:
 
     Attributes:
         users: how many puts need it.
+        after: older packs that hold what its recipe nodes refer to: they are recorded first.
     """
 
     uid: bytes = field(default_factory=lambda: secrets.token_bytes(UID_BYTES))
@@ -40,6 +41,7 @@ class Pack:
     size_bytes: int = 0
     is_sealed: bool = False
     users: int = 0
+    after: set[Pack] = field(default_factory=set)
     done: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
 
@@ -108,6 +110,7 @@ class Packer:
             pack.blobs[id_] = Blob(kind, id_, offset, len(payload), plain_bytes, codec)
             if children is not None:
                 pack.children[id_] = children
+                pack.after |= needed - {pack}
             if payload:
                 pack.payloads.append(payload)
                 pack.size_bytes += len(payload)
@@ -117,22 +120,17 @@ class Packer:
             self._seal(pack)
             return pack
 
-    def wait(self, packs: Iterable[Pack], store: Store) -> None:
+    def wait(self, packs: Collection[Pack], store: Store) -> None:
         """Return when these packs are durable and recorded; store the open one if it is time.
 
         Raises:
             BaseException: what storing one of them raised.
         """
         for pack in packs:
-            if self._takes_over(pack):
+            if not pack.is_sealed and self._takes_over(pack):
                 self.flush(pack, store)
-            pack.done.wait()
-            if isinstance(pack.error, StorageError):
-                raise pack.error
-            if pack.error is not None:
-                raise SubstrateError(
-                    f"its chunks could not be stored: {pack.error}", operation="put object"
-                ) from pack.error
+        for pack in packs:
+            _wait_for(pack)
 
     def flush(self, pack: Pack, store: Store) -> None:
         """Store a sealed pack and record it; by the one who sealed it.
@@ -145,6 +143,8 @@ class Packer:
             size_bytes = pack.size_bytes + len(trailer)
             self._index.open_pack(pack.uid)
             module_data = store(PackStream([*pack.payloads, trailer]), size_bytes)
+            for older in pack.after:
+                _wait_for(older)
             self._close_off(pack)
             self._index.commit_pack(pack.uid, module_data, size_bytes, blobs, pack.children)
         except BaseException as error:
@@ -153,6 +153,7 @@ class Packer:
         finally:
             self._close_off(pack)
             pack.payloads.clear()
+            pack.after.clear()
             pack.done.set()
 
     def _close_off(self, pack: Pack) -> None:
@@ -192,6 +193,17 @@ class Packer:
         if self._open is pack:
             self._open = None
         self._changed.notify_all()
+
+
+def _wait_for(pack: Pack) -> None:
+    """Return when a sealed pack is recorded; raise what storing it raised."""
+    pack.done.wait()
+    if isinstance(pack.error, StorageError):
+        raise pack.error
+    if pack.error is not None:
+        raise SubstrateError(
+            f"its chunks could not be stored: {pack.error}", operation="put object"
+        ) from pack.error
 
 
 def _use(pack: Pack, needed: set[Pack]) -> None:

@@ -17,8 +17,8 @@ from modules.wrappers.dedup.index import Place
 from modules.wrappers.dedup.recipe import Node, parse_node
 from modules.wrappers.inner_reader import InnerReader
 
-READ_AHEAD_BYTES: Final = 1024 * 1024
-_WINDOW: Final = 64
+READ_AHEAD_BYTES: Final = 512 * 1024
+_WINDOW: Final = 256
 _MAX_OPEN: Final = 2
 
 Find = Callable[[list[bytes]], dict[bytes, Place]]
@@ -53,7 +53,7 @@ class BlobReader:
             raise damaged("a chunk is not in the index", self._subject)
         return found
 
-    def read(self, id_: bytes, place: Place | None = None) -> tuple[int, bytes]:
+    def read(self, id_: bytes, place: Place | None = None) -> tuple[int, bytes | memoryview]:
         """Return kind and content of a chunk, proven by its id."""
         place = place or self.find([id_])[id_]
         try:
@@ -84,7 +84,7 @@ class BlobReader:
         self._open[pack] = reader
         return reader.read_at(offset, size)
 
-    def prove(self, payload: bytes | memoryview, blob: Blob) -> bytes:
+    def prove(self, payload: bytes | memoryview, blob: Blob) -> bytes | memoryview:
         """Return the content of a blob.
 
         Raises:
@@ -101,7 +101,7 @@ class BlobReader:
         kind, content = self.read(id_)
         if kind != RECIPE:
             raise damaged("a chunk stands where a recipe node must", self._subject)
-        return parse_node(content, subject=self._subject)
+        return parse_node(bytes(content), subject=self._subject)
 
     def close(self) -> None:
         """Close all packs; again is silent."""
@@ -139,7 +139,7 @@ class DedupStream:
         self._path: list[tuple[Node, int]] = []  # nodes from the root, and where each begins
         self._window: tuple[int, int, dict[bytes, Place]] | None = None
         self._run: _Run | None = None
-        self._chunk: tuple[int, bytes] = (0, b"")  # where it begins
+        self._chunk: tuple[int, bytes | memoryview] = (0, b"")  # where it begins
         self._read_end = -1
         if kind == DATA:
             _, content = blobs.read(root)
@@ -232,7 +232,7 @@ class DedupStream:
             return content
         return memoryview(content)[offset : offset + wanted]
 
-    def _load(self, ahead: int) -> tuple[int, bytes]:
+    def _load(self, ahead: int) -> tuple[int, bytes | memoryview]:
         """Return the chunk at the position, and where it begins."""
         leaf, leaf_start = self._leaf()
         number = leaf.find(self._position - leaf_start)
@@ -258,7 +258,7 @@ class DedupStream:
                 raise damaged("a recipe node is not the one that must be there", self._subject)
             self._path.append((child, start + node.starts[number]))
 
-    def _content(self, leaf: Node, leaf_start: int, number: int, ahead: int) -> bytes:
+    def _content(self, leaf: Node, leaf_start: int, number: int, ahead: int) -> bytes | memoryview:
         places = self._places(leaf, leaf_start, number)
         place = places[leaf.ids[number]]
         if place.blob.kind != DATA:

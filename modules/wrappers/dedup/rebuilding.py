@@ -150,7 +150,7 @@ def _add_edges(
         for id_, place in places.items():
             try:
                 payload = blobs.payload(place.pack, place.blob.offset, place.blob)
-                nodes[id_] = parse_node(blobs.prove(payload, place.blob), subject=place.pack)
+                nodes[id_] = parse_node(bytes(blobs.prove(payload, place.blob)), subject=place.pack)
             except StorageError:
                 connection.execute("DELETE FROM chunk WHERE id = ?", (id_,))
     finally:
