@@ -119,7 +119,7 @@ def _growth(directory: Path) -> Iterator[Row]:
         module.put({}, _Concatenated(_corpus(version)))
         sizes.append(module.statistics({})["deduplication"]["stored_bytes"])
     growth = 100 * (sizes[1] - sizes[0]) / sizes[0]
-    yield Row("growth by a version with 3 % of files edited", growth, "%", 6)
+    yield Row("growth, 3 % of shared libraries edited", growth, "%", 6)
 
 
 def _corpus(version: int) -> Iterator[bytes]:

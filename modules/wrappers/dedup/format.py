@@ -214,5 +214,5 @@ def damaged(reason: str, subject: str) -> IntegrityError:
         reason,
         operation="read deduplicated object",
         subject=subject,
-        hint="run zfsstore dedup fsck; restore from a snapshot or a replica",
+        hint="call its fsck; restore from a snapshot or a replica",
     )

@@ -195,7 +195,7 @@ class Index:
                 raise IntegrityError(
                     "the root of its recipe is not there",
                     operation="put object",
-                    hint="run zfsstore dedup fsck",
+                    hint="call fsck of the module",
                 )
             connection.execute(
                 "INSERT INTO object VALUES (?, ?, ?, ?, ?)",
