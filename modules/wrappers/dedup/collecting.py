@@ -18,8 +18,14 @@ GRACE: Final = timedelta(hours=1)
 _BATCH: Final = 1000
 
 Children = Callable[[bytes], frozenset[bytes]]
+ShouldStop = Callable[[], bool]
 Row = tuple[int, bytes, int]
 _NEVER: Final = (1 << 63) - 1
+
+
+def never() -> bool:
+    """Return False: work to the end."""
+    return False
 
 
 @dataclass(slots=True)
@@ -44,11 +50,14 @@ class CollectReport:
     waiting: list[str] = field(default_factory=list)
 
 
-def collect_chunks(index: Index, children: Children, report: CollectReport) -> None:
+def collect_chunks(
+    index: Index, children: Children, report: CollectReport, should_stop: ShouldStop = never
+) -> None:
     """Remove what has been unneeded since before the oldest running put began.
 
     Args:
         children: reads a recipe node and returns what it refers to; raises StorageError.
+        should_stop: asked between batches; what is left, a later call does.
     """
     report.expired += _expire(index)
     if _collect_everything(index, report):
@@ -57,7 +66,7 @@ def collect_chunks(index: Index, children: Children, report: CollectReport) -> N
     while True:
         before = report.chunks
         start = (-1, b"")
-        while rows := _candidates(index, start):
+        while not should_stop() and (rows := _candidates(index, start)):
             start = rows[-1][:2]
             _collect_batch(index, rows, children, unreadable, report)
         if report.chunks == before:  # what a node referred to becomes unneeded with it
@@ -66,7 +75,12 @@ def collect_chunks(index: Index, children: Children, report: CollectReport) -> N
 
 
 def collect_packs(
-    index: Index, delete: Callable[[str], None], report: CollectReport, *, grace: timedelta
+    index: Index,
+    delete: Callable[[str], None],
+    report: CollectReport,
+    *,
+    grace: timedelta,
+    should_stop: ShouldStop = never,
 ) -> None:
     """Delete the packs that have been dead for *grace*, and forget those that never came to be.
 
@@ -81,6 +95,8 @@ def collect_packs(
             (schema.PACK_DEAD, due),
         ).fetchall()
     for number, module_data, size_bytes in rows:
+        if should_stop():
+            return
         try:
             delete(module_data)
         except StorageError as error:  # a snapshot is being made, say: the next one will

@@ -8,7 +8,7 @@ from typing import Final
 
 from modules.errors import NotFound
 from modules.wrappers.dedup import schema
-from modules.wrappers.dedup.collecting import lower_live
+from modules.wrappers.dedup.collecting import ShouldStop, lower_live, never
 from modules.wrappers.dedup.domain import MIB
 from modules.wrappers.dedup.format import RUN, Blob, damaged, format_trailer
 from modules.wrappers.dedup.index import BATCH, Connection, adopt_pack, batches, count_live
@@ -39,13 +39,18 @@ class _Old:
     live_bytes: int
 
 
-def compact(tools: Tools) -> CompactReport:
+def compact(tools: Tools, should_stop: ShouldStop = never) -> CompactReport:
     """Copy the blobs that are needed, as they are, and note where they are now.
 
     A crash leaves the old packs as they were, and at most a new one that nobody needs.
+
+    Args:
+        should_stop: asked before each new pack; what is left, a later call does.
     """
     report = CompactReport()
     for group in plan(_candidates(tools), tools.domain.pack_bytes):
+        if should_stop():
+            break
         session = tools.index.begin()  # keeps the new pack's row
         try:
             _merge(tools, group, report)

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -55,8 +55,13 @@ class FsckReport:
             self.problems.append(problem)
 
 
-def check(tools: Tools, *, level: int, repair: bool) -> FsckReport:
+def check(
+    tools: Tools, *, level: int, repair: bool, progress: Callable[[int], None] = lambda packs: None
+) -> FsckReport:
     """Compare up to *level*; with *repair* put counts of references right (level 3).
+
+    Args:
+        progress: called with the number of packs that were looked at since the last call.
 
     Raises:
         InvalidArgument: there is no such level.
@@ -71,6 +76,7 @@ def check(tools: Tools, *, level: int, repair: bool) -> FsckReport:
             report.packs += 1
             report.chunks += len(rows)
             _check_pack(tools, report, pack, rows, level)
+            progress(1)
         wrong = _check_refs(tools, connection, report) if level >= 3 else {}
         connection.execute("COMMIT")
     if repair and wrong:

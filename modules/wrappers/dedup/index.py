@@ -230,15 +230,16 @@ class Index:
 
     def statistics(self) -> dict[str, object]:
         """Return what is stored, and how much room it takes."""
-        counts = (0, 0, 0, 0, 0)
+        counts = (0, 0, 0, 0, 0, 0)
         if not self.database.is_absent:
             with self.database.reading("get statistics") as connection:
                 counts = connection.execute(
                     "SELECT objects, object_bytes, (SELECT count(*) FROM pack WHERE state = 1),"
                     " (SELECT coalesce(sum(bytes), 0) FROM pack WHERE state != 0),"
-                    " (SELECT coalesce(sum(live_bytes), 0) FROM pack WHERE state = 1) FROM total"
+                    " (SELECT coalesce(sum(live_bytes), 0) FROM pack WHERE state = 1),"
+                    " (SELECT coalesce(sum(live_blobs), 0) FROM pack WHERE state = 1) FROM total"
                 ).fetchone()
-        names = ("objects", "logical_bytes", "packs", "stored_bytes", "needed_bytes")
+        names = ("objects", "logical_bytes", "packs", "stored_bytes", "needed_bytes", "chunks")
         return {"format": "D1", **dict(zip(names, counts, strict=True))}
 
     def delete_object(self, uid: bytes) -> bool:

@@ -150,6 +150,10 @@ class OpenIndexes:
         for entry in entries:
             _close(entry)
 
+    def __del__(self) -> None:
+        """Let go of the volumes when the module is replaced: its keeper ends with it."""
+        self.close()
+
     def _release(self, key: _Key, entry: _Entry) -> None:
         closing: list[_Entry] = []
         with self._lock:

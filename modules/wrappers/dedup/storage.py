@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -27,15 +27,18 @@ from modules.errors import (
 )
 from modules.extensions import (
     SupportsFence,
+    SupportsRewrap,
     SupportsStateDir,
     SupportsSweep,
+    SupportsUpkeep,
     SupportsVolumeIdentity,
     SweepReport,
 )
+from modules.fences import PATIENCE_S
 from modules.streams import SupportsRead
 from modules.wrappers.base import DEFAULT_DOMAIN, Wrapper
 from modules.wrappers.dedup import sweeping
-from modules.wrappers.dedup.collecting import GRACE, CollectReport, collect_chunks, collect_packs
+from modules.wrappers.dedup.collecting import GRACE, CollectReport, ShouldStop, never
 from modules.wrappers.dedup.compacting import CompactReport, compact
 from modules.wrappers.dedup.delete_fence import hold_deletes
 from modules.wrappers.dedup.domain import AVERAGES, MIB, Domain, check_parameters
@@ -45,7 +48,11 @@ from modules.wrappers.dedup.opening import Location, Opened, OpenIndexes
 from modules.wrappers.dedup.packs import PackStream
 from modules.wrappers.dedup.reader import BlobReader, DedupStream
 from modules.wrappers.dedup.rebuilding import RebuildReport, rebuild
+from modules.wrappers.dedup.renewing import known_packs, renew
+from modules.wrappers.dedup.rewrapping import rewrap_packs
+from modules.wrappers.dedup.schema import DATABASE_NAME
 from modules.wrappers.dedup.tools import Tools
+from modules.wrappers.dedup.upkeep import collect, keep_up
 from modules.wrappers.dedup.writer import Put
 
 _READ: Final = "read deduplicated object"
@@ -96,7 +103,11 @@ class DedupStorage(Wrapper):
             ConfigurationError: nobody, or both, say where the index is.
         """
         self._check_state_dir(inner)
-        return super().offers(inner)
+        found = super().offers(inner)
+        found.pop("upkeep", None)  # our own does the inner module's, too
+        if "rewrap_kept" in found:
+            found["rewrap_kept"] = self._rewrap_kept
+        return found
 
     def available(self, context: Context, module_data: str) -> bool:
         """Return True when the object is in the index, and its root's pack in the inner module."""
@@ -157,34 +168,48 @@ class DedupStorage(Wrapper):
             own = opened.index.statistics()
         return {**self.inner(context).statistics(context), "deduplication": own}
 
-    def collect(self, context: Context, *, grace: timedelta = GRACE) -> CollectReport:
+    def collect(
+        self, context: Context, *, grace: timedelta = GRACE, should_stop: ShouldStop = never
+    ) -> CollectReport:
         """Remove the chunks that nobody needs, and packs of which nothing is left; beside puts.
 
         Args:
             grace: how long packs stay for those who read in them.
+            should_stop: asked now and then; what is left, a later call does.
         """
-        report = CollectReport()
         with self._tools(context) as tools:
-            blobs = tools.blob_reader("a recipe that nobody needs")
-            try:
-                collect_chunks(tools.index, lambda id_: blobs.node(id_).children, report)
-            finally:
-                blobs.close()
-            collect_packs(tools.index, tools.delete, report, grace=grace)
-        return report
+            return collect(tools, should_stop, grace=grace)
 
-    def compact(self, context: Context) -> CompactReport:
+    def compact(self, context: Context, *, should_stop: ShouldStop = never) -> CompactReport:
         """Copy what is needed out of small and half-empty packs; beside puts and readers.
 
         The old packs go with a later :meth:`collect`.
         """
         with self._tools(context) as tools:
-            return compact(tools)
+            return compact(tools, should_stop)
 
-    def fsck(self, context: Context, *, level: int = 1, repair: bool = False) -> FsckReport:
+    def upkeep(self, context: Context, *, should_stop: Callable[[], bool]) -> bool:
+        """Collect and compact, a part of it, as modules.extensions.SupportsUpkeep has it."""
+        inner = self.inner(context)
+        is_left = isinstance(inner, SupportsUpkeep) and inner.upkeep(
+            context, should_stop=should_stop
+        )
+        if self._location(context).is_read_only or not self.has_index(context):
+            return is_left
+        with self._tools(context) as tools:
+            return keep_up(tools, should_stop, grace=GRACE) or is_left
+
+    def fsck(
+        self,
+        context: Context,
+        *,
+        level: int = 1,
+        repair: bool = False,
+        progress: Callable[[int], None] = lambda packs: None,
+    ) -> FsckReport:
         """Compare index and packs, up to *level*; see :mod:`modules.wrappers.dedup.fsck`."""
         with self._tools(context) as tools:
-            return check(tools, level=level, repair=repair)
+            return check(tools, level=level, repair=repair, progress=progress)
 
     def rebuild_index(
         self, context: Context, objects: Iterable[str], packs: Iterable[str] | None = None
@@ -212,6 +237,38 @@ class DedupStorage(Wrapper):
         self._indexes.close_volume(self._location(context))
         return report
 
+    def has_index(self, context: Context) -> bool:
+        """Tell whether anything was ever put there, or the index is lost; makes none."""
+        return (self._location(context).directory / f"{DATABASE_NAME}.db").exists()
+
+    def known_packs(self, context: Context) -> list[str]:
+        """Return the inner module_data of all packs that the index has, as far as it is readable.
+
+        Also as of a snapshot, which may have what a damaged index does not tell any more.
+        """
+        return known_packs(self._location(context))
+
+    def renew_index(
+        self,
+        context: Context,
+        objects: Iterable[str],
+        packs: Iterable[str],
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> RebuildReport:
+        """Make an index anew as :meth:`rebuild_index` does, in place of what is there.
+
+        Where there are fences, nobody else is in the volume meanwhile; elsewhere see to it that
+        nobody is.
+
+        Raises:
+            Busy: somebody did not let go of the volume in time; nothing was changed.
+        """
+        location = self._location(context)
+        self._indexes.close_volume(location)
+        open_pack = partial(self.inner(context).get_read_stream, context)
+        return renew(location, self.key_domain(context), open_pack, packs, objects, patience_s)
+
     @contextmanager
     def _tools(self, context: Context) -> Iterator[Tools]:
         with self._changing(context) as opened:
@@ -224,6 +281,7 @@ class DedupStorage(Wrapper):
                 partial(inner.get_read_stream, context),
                 partial(self._store_pack, context),
                 partial(inner.delete, context),
+                opened.hold,
             )
 
     def _blob_reader(self, context: Context, domain: Domain, subject: str) -> BlobReader:
@@ -251,6 +309,23 @@ class DedupStorage(Wrapper):
                 hint="run zfsstore module check on it",
             )
         return made
+
+    def _rewrap(self, context: Context, module_data: str) -> str:
+        """Return *module_data*: it has no key in it; those of the packs are ``rewrap_kept``."""
+        parse_module_data(module_data)
+        return module_data
+
+    def _rewrap_kept(self, context: Context) -> Iterator[bool]:
+        inner = self.inner(context)
+        assert isinstance(inner, SupportsRewrap)
+        yield from inner.rewrap_kept(context)
+        with self._changing(context) as opened:
+
+            def rewrap(pack: str) -> str:
+                opened.check()
+                return inner.rewrap(context, pack)
+
+            yield from rewrap_packs(opened.index, rewrap)
 
     def _sweep(
         self, context: Context, live: Iterable[str], *, older_than: timedelta, dry_run: bool = True

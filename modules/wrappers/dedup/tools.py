@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from modules.fences import Hold
 from modules.streams import ReadStream
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import FOOT, Trailer, damaged, parse_trailer, trailer_bytes
@@ -21,6 +22,7 @@ class Tools:
     Attributes:
         find: looks chunks up in the index.
         open_pack, store, delete: of the inner module, by its module_data.
+        hold: of the volume's fence, where it has one.
     """
 
     index: Index
@@ -29,6 +31,12 @@ class Tools:
     open_pack: Callable[[str], ReadStream]
     store: Store
     delete: Callable[[str], None]
+    hold: Hold | None
+
+    @property
+    def is_draining(self) -> bool:
+        """True when somebody waits to be alone in the volume."""
+        return self.hold is not None and self.hold.is_draining
 
     def blob_reader(self, subject: str) -> BlobReader:
         """Return a reader of chunks; close it."""
