@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -38,6 +38,13 @@ class Stack:
         assert isinstance(module, DedupStorage)
         self.module = module
         self.volumes: Any = module.volumes  # type: ignore[attr-defined]  # the inner module's
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the volumes, so that they can be unmounted."""
+        self.module._indexes.close()
 
     def put(self, context: dict[str, Any], data: bytes) -> str:
         return self.module.put(context, io.BytesIO(data))

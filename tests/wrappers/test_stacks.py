@@ -48,9 +48,11 @@ def test_module_check_is_green(
 
 
 def test_objects_follow_their_volume(tmp_path: Path) -> None:
-    stacks = [Stack(directory_spec(tmp_path / name), tmp_path) for name in ("one", "two")]
-    follow_the_volume(*stacks)
+    one, two = (Stack(directory_spec(tmp_path / name), tmp_path) for name in ("one", "two"))
+    with one, two:
+        follow_the_volume(one, two)
 
 
 def test_a_put_fails_that_a_rollback_overtakes(tmp_path: Path) -> None:
-    fail_across_a_rollback(Stack(directory_spec(tmp_path), tmp_path), "acme")
+    with Stack(directory_spec(tmp_path), tmp_path) as stack:
+        fail_across_a_rollback(stack, "acme")

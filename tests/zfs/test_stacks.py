@@ -29,8 +29,10 @@ def stack_on(dataset: str, keys: Path) -> Stack:
 
 
 def test_objects_follow_their_volume(root_dataset: str, other_dataset: str, tmp_path: Path) -> None:
-    follow_the_volume(stack_on(root_dataset, tmp_path), stack_on(other_dataset, tmp_path))
+    with stack_on(root_dataset, tmp_path) as one, stack_on(other_dataset, tmp_path) as two:
+        follow_the_volume(one, two)
 
 
 def test_a_put_fails_that_a_rollback_overtakes(root_dataset: str, tmp_path: Path) -> None:
-    fail_across_a_rollback(stack_on(root_dataset, tmp_path), "overtaken")
+    with stack_on(root_dataset, tmp_path) as stack:
+        fail_across_a_rollback(stack, "overtaken")
