@@ -6,10 +6,7 @@ import os
 import secrets
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
+from typing import Final, Self
 
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 
@@ -50,7 +47,7 @@ class durable_file:  # noqa: N801 - used like contextlib's
         self._fd = os.open(self._visible, _CREATE, self._mode)
         return self
 
-    def write(self, data: Buffer, /) -> int:
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
         """Write all of *data*; return how many bytes that were."""
         size = os.write(self._fd, data)
         if size < (whole := memoryview(data).nbytes):  # a disk that is filling up

@@ -32,6 +32,7 @@ BUSY_TIMEOUT_S: Final = 30.0
 
 _RELEASE_PATIENCE_S: Final = 20.0
 _RELEASE_POLL_S: Final = 0.05
+_SWITCH_POLL_S: Final = 0.002
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -78,13 +79,34 @@ def connect(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Set the journal mode; wait for others who open or close the database at this moment.
+
+    While the last one who had it open cleans up, and while the first one after a crash recovers,
+    SQLite may say "locked" at once, whatever the busy timeout.
+
+    Source: sqlite.org/wal.html, "Sometimes Queries Return SQLITE_BUSY In WAL Mode".
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+            time.sleep(_SWITCH_POLL_S)
+        else:
+            return
 
 
 def open_snapshot_database(

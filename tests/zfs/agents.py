@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.host.serving import ROOT, wait_until
 from zfsstore.agent.client import AgentRunner
+from zfsstore.exports import DEFAULT_DIRECTORY
 from zfsstore.zfs.client import ZfsClient
 
 NOBODY = 65534
@@ -26,7 +27,7 @@ class RunningAgent:
         self.root = root
         self.path = f"/run/zfsstore-test-{secrets.token_hex(4)}.sock"
         self.audit = directory / "audit.log"
-        self.exports = directory / "exports.d"
+        self.exports = Path(DEFAULT_DIRECTORY)
         self.log = directory / "agent.log"
         self.client = ZfsClient(AgentRunner(self.path))
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +38,6 @@ class RunningAgent:
         argv = ["setpriv", f"--bounding-set={bounding}", "--no-new-privs", "--"]
         argv += [sys.executable, "-m", "zfsstore.agent", "--root", self.root]
         argv += ["--user", str(NOBODY), "--socket", self.path, "--audit", str(self.audit)]
-        argv += ["--exports-dir", str(self.exports)]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 argv, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}

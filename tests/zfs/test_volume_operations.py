@@ -77,13 +77,15 @@ def test_rename_that_was_cut_off_leaves_one_name_and_is_completed(
     tenant = new_tenant(store)
     old, new = f"{tenant}/{'O' * 90}", f"{tenant}/{'N' * 90}"
     volume = store.volumes.create_volume(old)
+    module_data = put(store, {"tenant": old}, b"content")
     kill_after(command, root_dataset, "rename_volume", volume["uuid"], new)
     expected = old if command == "set" else new
     (left,) = (v for v in store.volumes.list_volumes() if v["uuid"] == volume["uuid"])
     assert (left["name"], left["state"]) == (expected, "online")
-    put(store, {"tenant": expected}, b"x")
+    assert get(store, {"tenant": expected}, module_data) == b"content"
     assert zfs_volumes(store).rename_volume(volume["uuid"], new)["name"] == new
     assert record(store, new)["name"] == "N" * 90
+    assert get(store, {"tenant": new}, module_data) == b"content"
 
 
 def test_rename_waits_for_a_download_and_delete_for_whoever_holds_the_fence(

@@ -167,7 +167,7 @@ def test_what_cannot_be_sent_or_received_leaves_nothing(
         volumes.send_stream("nobody/b", "one")
 
     tenant = new_tenant(other)
-    before = target.list_volumes()
+    before = [volume["name"] for volume in target.list_volumes()]
     stream = sent(store, name, "one")
     foreign = f"{pool}/foreign-{secrets.token_hex(4)}"
     zfs("create", foreign)
@@ -187,7 +187,7 @@ def test_what_cannot_be_sent_or_received_leaves_nothing(
             target.receive_stream(f"{tenant}/x", source)  # type: ignore[arg-type]
     with pytest.raises(VolumeNotFound, match="tenant"):
         target.receive_stream("nobody/x", io.BytesIO(stream))
-    assert before == target.list_volumes()
+    assert before == [volume["name"] for volume in target.list_volumes()]
 
     target.receive_stream(f"{tenant}/x", io.BytesIO(stream))
     changes = sent(store, name, "two", "one")

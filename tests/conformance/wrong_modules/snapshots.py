@@ -141,7 +141,7 @@ class ObjectsBeforeDatabases(WithVolumes):
             with closing(sqlite3.connect(source / "state/index.db")) as connection:
                 last = "SELECT max(rowid) FROM item WHERE seed GLOB 'load * *[02468]'"
                 (before,) = connection.execute(last).fetchone()
-                deadline = time.monotonic() + 2
+                deadline = time.monotonic() + 20
                 while connection.execute(last).fetchone() == (before,):
                     if time.monotonic() > deadline:
                         break
