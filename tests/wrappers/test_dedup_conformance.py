@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
 from modules.conformance import QUICK, ModuleSpec, StorageModuleSuite
+from modules.conformance.scale import MIB
 from tests.conformance.memory import directory_in_memory
 from tests.wrappers.deduplicated import DEDUP, PACK, SIMPLE
 from tests.wrappers.encrypted import encrypted, keys_at
@@ -33,6 +35,7 @@ class DedupSuite(StorageModuleSuite):
         return [f"{cls.root}/objects"]
 
 
+@pytest.mark.slow
 class TestDedupSimple(DedupSuite, unittest.TestCase):
     @classmethod
     def arguments(cls, directory: str) -> Mapping[str, Any]:
@@ -44,6 +47,12 @@ class TestDedupSimple(DedupSuite, unittest.TestCase):
 
 
 class TestDedupDirectory(DedupSuite, unittest.TestCase):
+    scale = replace(QUICK, large_bytes=4 * MIB, operations=100)
+
+    @pytest.mark.slow
+    def test_processes_parallel(self) -> None:
+        super().test_processes_parallel()
+
     @classmethod
     def inner_modules(cls, directory: str) -> Mapping[str, ModuleSpec]:
         return {"leaf": ModuleSpec("zfsstore.ZFSStorage", {"directory": f"{cls.root}/objects"})}
