@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from modules.errors import Conflict, IntegrityError, StorageError
 from modules.streams import ReadStream
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.database import Connection
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import RECIPE, Blob, ModuleData, parse_module_data
-from modules.wrappers.dedup.index import Connection, Index, Place, epoch_of
+from modules.wrappers.dedup.index import Index, Place
 from modules.wrappers.dedup.reader import BlobReader
 from modules.wrappers.dedup.recipe import Node, parse_node
+from modules.wrappers.dedup.rows import epoch_of
 from modules.wrappers.dedup.tools import read_trailer
 
 _OPERATION = "rebuild index"
@@ -128,7 +130,7 @@ def _add_packs(connection: Connection, found: _Found, now: float) -> dict[bytes,
         if number is None:
             continue
         connection.executemany(
-            "INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
+            "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING",
             [
                 (b.id, b.kind, *number, b.offset, b.stored_bytes, b.plain_bytes, b.codec, epoch)
                 for b in blobs

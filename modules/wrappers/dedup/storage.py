@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from modules import StorageModule
 from modules.context import Context, content_length
 from modules.errors import (
-    ConfigurationError,
-    IntegrityError,
     InvalidArgument,
     InvalidModuleData,
     ObjectNotFound,
-    PermissionDenied,
     StorageError,
     SubstrateError,
     VolumeNotFound,
-    translated_oserror,
 )
 from modules.extensions import (
-    SupportsFence,
-    SupportsStateDir,
     SupportsSweep,
-    SupportsVolumeIdentity,
     SweepReport,
 )
 from modules.streams import SupportsRead
-from modules.wrappers.base import DEFAULT_DOMAIN, Wrapper
 from modules.wrappers.dedup import sweeping
 from modules.wrappers.dedup.collecting import GRACE, CollectReport, collect_chunks, collect_packs
 from modules.wrappers.dedup.compacting import CompactReport, compact
 from modules.wrappers.dedup.delete_fence import hold_deletes
-from modules.wrappers.dedup.domain import AVERAGES, MIB, Domain, check_parameters
+from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import ModuleData, parse_module_data, unknown_module_data
 from modules.wrappers.dedup.fsck import FsckReport, check
-from modules.wrappers.dedup.opening import Location, Opened, OpenIndexes
+from modules.wrappers.dedup.indexed import IndexedWrapper
+from modules.wrappers.dedup.opening import Opened
 from modules.wrappers.dedup.packs import PackStream
 from modules.wrappers.dedup.reader import BlobReader, DedupStream
 from modules.wrappers.dedup.rebuilding import RebuildReport, rebuild
@@ -51,7 +41,7 @@ from modules.wrappers.dedup.writer import Put
 _READ: Final = "read deduplicated object"
 
 
-class DedupStorage(Wrapper):
+class DedupStorage(IndexedWrapper):
     """Stores equal chunks of content once, in packs that it keeps in another module.
 
     Chunks are shared within a key domain: a volume and its clones. Put it above encryption, never
@@ -64,30 +54,10 @@ class DedupStorage(Wrapper):
         pack_bytes: when a pack is full; for new volumes. A put holds at most two in memory.
         codec: "zstd" or "none", for each chunk; for new volumes.
         state_dir: where the indexes are, for an inner module that has no state directories.
+        index: the same in PostgreSQL, for several hosts: ``postgresql+psycopg://...``. Only for an
+            inner module without snapshots: the index would not follow them.
         key_domain: the domain where nobody knows the volume's.
     """
-
-    binds_to_domain = True
-
-    def __init__(
-        self,
-        *,
-        inner: str,
-        average_bytes: int = AVERAGES[0],
-        pack_bytes: int = 16 * MIB,
-        codec: str = "zstd",
-        state_dir: str | None = None,
-        key_domain: str = DEFAULT_DOMAIN,
-    ) -> None:
-        super().__init__(inner=inner, key_domain=key_domain)
-        check_parameters(average_bytes, pack_bytes, codec)
-        if state_dir is not None and not (isinstance(state_dir, str) and os.path.isabs(state_dir)):
-            raise ConfigurationError("must be an absolute path", field="state_dir")
-        self._average_bytes = average_bytes
-        self._pack_bytes = pack_bytes
-        self._is_compressed = codec == "zstd"
-        self._state_dir = state_dir
-        self._indexes = OpenIndexes()
 
     def offers(self, inner: StorageModule) -> dict[str, Any]:
         """Return what holds around *inner*.
@@ -287,94 +257,6 @@ class DedupStorage(Wrapper):
     def _check_mac(self, domain: Domain, parsed: ModuleData, module_data: str) -> None:
         if not domain.check_mac(parsed.mac, parsed.uid, parsed.root, parsed.length):
             raise unknown_module_data(module_data)
-
-    @contextmanager
-    def _opened(self, context: Context) -> Iterator[Opened]:
-        key_domain = self.key_domain(context)
-        with self._indexes.lease(self._location(context)) as opened:
-            if opened.domain is not None and opened.domain.key_domain != key_domain:
-                raise IntegrityError(
-                    "it belongs to another key domain",
-                    operation="open index",
-                    subject=opened.index.database.name,
-                    hint="was it copied from another volume?",
-                )
-            yield opened
-
-    @contextmanager
-    def _changing(self, context: Context) -> Iterator[Opened]:
-        """Open the index of a volume that may be changed.
-
-        Raises:
-            InvalidArgument: the context asks for a snapshot.
-            PermissionDenied: the volume is a replica.
-        """
-        if context.get("snapshot") is not None:
-            raise InvalidArgument(
-                "a snapshot cannot be changed",
-                field="context.snapshot",
-                operation="change snapshot",
-                subject=str(context["snapshot"])[:80],
-                hint="clone it, and change the clone",
-            )
-        with self._opened(context) as opened:
-            if opened.index.database.is_read_only:
-                raise PermissionDenied(
-                    "it is a read-only replica",
-                    operation="change volume",
-                    subject=str(context.get("tenant"))[:80],
-                    hint="break it off from what it is a replica of first",
-                )
-            yield opened
-
-    def _location(self, context: Context) -> Location:
-        inner = self.inner(context)
-        is_read_only = context.get("snapshot") is not None
-        if isinstance(inner, SupportsStateDir):
-            directory = inner.state_dir(context)
-            if not is_read_only and isinstance(inner, SupportsVolumeIdentity):
-                is_read_only = inner.identity(context).is_read_only
-        else:
-            directory = self._own_directory(self.key_domain(context))
-        return Location(directory, self._fence(context), is_read_only, partial(self._new, context))
-
-    def _fence(self, context: Context) -> Path | None:
-        inner = self.inner(context)
-        return inner.fence(context) if isinstance(inner, SupportsFence) else None
-
-    def _own_directory(self, key_domain: str) -> Path:
-        if self._state_dir is None:
-            raise self._no_state_dir()
-        name = hashlib.sha256(key_domain.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        path = Path(self._state_dir, name)
-        with translated_oserror(operation="make directory for index", subject=str(path)):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
-
-    def _new(self, context: Context) -> Domain:
-        return Domain.make(
-            self.key_domain(context),
-            average_bytes=self._average_bytes,
-            pack_bytes=self._pack_bytes,
-            is_compressed=self._is_compressed,
-        )
-
-    def _check_state_dir(self, inner: StorageModule) -> None:
-        if isinstance(inner, SupportsStateDir):
-            if self._state_dir is not None:
-                raise ConfigurationError(
-                    "the inner module has state directories: an index elsewhere would not be"
-                    " snapshotted and rolled back with the packs",
-                    field="state_dir",
-                )
-        elif self._state_dir is None:
-            raise self._no_state_dir()
-
-    def _no_state_dir(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self._inner_name} has no state directories: say where the index is to be",
-            field="state_dir",
-        )
 
     def _inner_data(self, module_data: str) -> str:
         raise InvalidModuleData(
