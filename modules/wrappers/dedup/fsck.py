@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from modules.errors import InvalidArgument, NotFound, StorageError
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.blobs import BlobReader
 from modules.wrappers.dedup.database import Connection, Database
 from modules.wrappers.dedup.format import RECIPE, RUN, Blob
-from modules.wrappers.dedup.reader import BlobReader
 from modules.wrappers.dedup.recipe import parse_node
 from modules.wrappers.dedup.rows import next_epoch
 from modules.wrappers.dedup.tools import Tools, read_trailer

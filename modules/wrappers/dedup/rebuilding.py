@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from modules.errors import Conflict, IntegrityError, StorageError
 from modules.streams import ReadStream
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.blobs import BlobReader
 from modules.wrappers.dedup.database import Connection
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import RECIPE, Blob, ModuleData, parse_module_data
 from modules.wrappers.dedup.index import Index, Place
-from modules.wrappers.dedup.reader import BlobReader
 from modules.wrappers.dedup.recipe import Node, parse_node
 from modules.wrappers.dedup.rows import epoch_of
 from modules.wrappers.dedup.tools import read_trailer

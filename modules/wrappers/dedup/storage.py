@@ -24,6 +24,7 @@ from modules.extensions import (
 )
 from modules.streams import SupportsRead
 from modules.wrappers.dedup import sweeping
+from modules.wrappers.dedup.blobs import BlobReader
 from modules.wrappers.dedup.collecting import GRACE, CollectReport, collect_chunks, collect_packs
 from modules.wrappers.dedup.compacting import CompactReport, compact
 from modules.wrappers.dedup.delete_fence import hold_deletes
@@ -33,7 +34,7 @@ from modules.wrappers.dedup.fsck import FsckReport, check
 from modules.wrappers.dedup.indexed import IndexedWrapper
 from modules.wrappers.dedup.opening import Opened
 from modules.wrappers.dedup.packs import PackStream
-from modules.wrappers.dedup.reader import BlobReader, DedupStream
+from modules.wrappers.dedup.reader import DedupStream
 from modules.wrappers.dedup.rebuilding import RebuildReport, rebuild
 from modules.wrappers.dedup.tools import Tools
 from modules.wrappers.dedup.writer import Put

@@ -9,11 +9,11 @@ from typing import Final
 from modules.errors import InvalidArgument, StorageError
 from modules.extensions import SweepReport
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.blobs import BlobReader
 from modules.wrappers.dedup.database import Connection
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import RECIPE, ModuleData, parse_module_data
 from modules.wrappers.dedup.index import Index
-from modules.wrappers.dedup.reader import BlobReader
 from modules.wrappers.dedup.tools import Tools
 
 _BATCH: Final = 1000
