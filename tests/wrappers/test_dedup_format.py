@@ -162,7 +162,7 @@ def test_module_data_round_trips_and_a_forged_one_is_told() -> None:
     assert not DOMAIN.check_mac(made.mac, made.uid, made.root, 124)
     assert not DOMAIN.check_mac(made.mac, b"v" * 16, made.root, 123)
     assert not DOMAIN.check_mac(made.mac, made.uid, b"s" * 32, 123)
-    other = replace(DOMAIN, id_key=bytes(32))
+    other = replace(DOMAIN, plain_key=bytes(32))
     assert not other.check_mac(made.mac, made.uid, made.root, made.length)
     for text in ("", "d1:", f"{made}\n", str(made).upper(), str(made).replace(":123:", ":0123:")):
         with pytest.raises(InvalidModuleData):

@@ -92,6 +92,12 @@ class Index:
         self._domain_id = domain.id
         return domain
 
+    def replace_domain(self, old: Domain, new: Domain) -> None:
+        """Store the id key as *new* has it wrapped, unless another was faster."""
+        records = (new.to_bytes(), new.id, old.to_bytes())
+        statement = "UPDATE domain SET record = ? WHERE id = ? AND record = ?"
+        self.database.write("wrap id key", lambda c: c.execute(statement, records))
+
     # put
 
     def begin(self) -> bytes:

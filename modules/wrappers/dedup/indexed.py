@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modules import StorageModule
 from modules.context import Context
@@ -15,6 +17,7 @@ from modules.errors import (
     ConfigurationError,
     IntegrityError,
     InvalidArgument,
+    KeyDestroyed,
     PermissionDenied,
     translated_oserror,
 )
@@ -22,6 +25,10 @@ from modules.extensions import SupportsFence, SupportsStateDir, SupportsVolumeId
 from modules.wrappers.base import DEFAULT_DOMAIN, Wrapper
 from modules.wrappers.dedup.domain import AVERAGES, MIB, Domain, check_parameters
 from modules.wrappers.dedup.opening import Location, Opened, OpenIndexes, Remote
+
+if TYPE_CHECKING:
+    from modules.wrappers.dedup.idkeys import IdKeys
+    from modules.wrappers.keys import KeyRing
 
 
 class IndexedWrapper(Wrapper):
@@ -38,6 +45,7 @@ class IndexedWrapper(Wrapper):
         codec: str = "zstd",
         state_dir: str | None = None,
         index: str | None = None,
+        keys: Mapping[str, Any] | None = None,
         key_domain: str = DEFAULT_DOMAIN,
     ) -> None:
         super().__init__(inner=inner, key_domain=key_domain)
@@ -51,20 +59,19 @@ class IndexedWrapper(Wrapper):
         self._is_compressed = codec == "zstd"
         self._state_dir = state_dir
         self._index_url = None if index is None else _check_url(index)
+        self._id_keys = None if keys is None else _id_keys(keys)
         self._indexes = OpenIndexes()
+
+    @property
+    def keys(self) -> KeyRing | None:
+        """The tenant keys, for the operator's commands; None when none are configured."""
+        return None if self._id_keys is None else self._id_keys.ring
 
     @contextmanager
     def _opened(self, context: Context) -> Iterator[Opened]:
-        key_domain = self.key_domain(context)
-        with self._indexes.lease(self._location(context)) as opened:
-            if opened.domain is not None and opened.domain.key_domain != key_domain:
-                raise IntegrityError(
-                    "it belongs to another key domain",
-                    operation="open index",
-                    subject=opened.index.database.name,
-                    hint="was it copied from another volume?",
-                )
-            yield opened
+        """Open the index of a volume, to read in it."""
+        with self._kept(context) as kept:
+            yield self._unlocked(kept)
 
     @contextmanager
     def _changing(self, context: Context) -> Iterator[Opened]:
@@ -82,15 +89,81 @@ class IndexedWrapper(Wrapper):
                 subject=str(context["snapshot"])[:80],
                 hint="clone it, and change the clone",
             )
-        with self._opened(context) as opened:
-            if opened.index.database.is_read_only:
+        with self._kept(context) as kept:
+            if kept.index.database.is_read_only:
                 raise PermissionDenied(
                     "it is a read-only replica",
                     operation="change volume",
                     subject=str(context.get("tenant"))[:80],
                     hint="break it off from what it is a replica of first",
                 )
+            opened = self._unlocked(kept)
+            if self._wraps_anew(opened):
+                kept.domain = opened.index.domain(None)
+                if kept.packer is not None and kept.domain is not None:
+                    kept.packer.domain = kept.domain
+                opened = self._unlocked(kept)
             yield opened
+
+    @contextmanager
+    def _kept(self, context: Context) -> Iterator[Opened]:
+        """Give what is kept open: its domain is locked, when its id key is wrapped."""
+        key_domain = self.key_domain(context)
+        with self._indexes.lease(self._location(context)) as kept:
+            if kept.domain is not None and kept.domain.key_domain != key_domain:
+                raise IntegrityError(
+                    "it belongs to another key domain",
+                    operation="open index",
+                    subject=kept.index.database.name,
+                    hint="was it copied from another volume?",
+                )
+            yield kept
+
+    def _unlocked(self, kept: Opened) -> Opened:
+        """Return *kept* with its id key; still locked when that was destroyed.
+
+        Raises:
+            StorageError: the key cannot be had now.
+        """
+        domain = kept.domain
+        if domain is None or domain.wrap is None:
+            return kept
+        with suppress(KeyDestroyed):
+            return replace(kept, domain=self._unlock(domain))
+        fresh = kept.index.domain(None)  # wrapped anew by another process, perhaps
+        if fresh is not None and fresh.wrap != domain.wrap:
+            kept.domain = fresh
+            with suppress(KeyDestroyed):
+                return replace(kept, domain=self._unlock(fresh))
+        return kept
+
+    def _unlock(self, domain: Domain) -> Domain:
+        """Return a domain with its id key.
+
+        Raises:
+            ConfigurationError: the keys are not configured.
+            KeyDestroyed: its key was destroyed.
+            StorageError: it cannot be had now.
+        """
+        if domain.wrap is None:
+            return domain
+        if self._id_keys is None:
+            raise ConfigurationError(
+                "its id key is wrapped by a tenant key",
+                operation="open index",
+                subject=domain.id.hex(),
+                hint="configure the module with the keys that the volume was made with",
+                field="keys",
+            )
+        return self._id_keys.unlocked(domain)
+
+    def _wraps_anew(self, opened: Opened) -> bool:
+        """Wrap the id key by the tenant's active key, if it is by an older one."""
+        old = opened.domain
+        if self._id_keys is None or old is None or not self._id_keys.is_stale(old):
+            return False
+        opened.index.replace_domain(old, self._id_keys.wrapped(old))
+        return True
 
     def _location(self, context: Context) -> Location:
         inner = self.inner(context)
@@ -121,12 +194,13 @@ class IndexedWrapper(Wrapper):
         return path
 
     def _new(self, context: Context) -> Domain:
-        return Domain.make(
+        domain = Domain.make(
             self.key_domain(context),
             average_bytes=self._average_bytes,
             pack_bytes=self._pack_bytes,
             is_compressed=self._is_compressed,
         )
+        return domain if self._id_keys is None else self._id_keys.wrapped(domain)
 
     def _check_state_dir(self, inner: StorageModule) -> None:
         elsewhere = self._index_url is not None or self._state_dir is not None
@@ -146,6 +220,12 @@ class IndexedWrapper(Wrapper):
             field="state_dir",
             hint="state_dir is for one host, index for several",
         )
+
+
+def _id_keys(keys: Mapping[str, Any]) -> IdKeys:
+    from modules.wrappers.dedup.idkeys import IdKeys
+
+    return IdKeys(keys)
 
 
 def _check_url(url: object) -> str:

@@ -66,12 +66,13 @@ class Location:
         return isinstance(self.place, Remote) or (self.place / f"{DATABASE_NAME}.db").exists()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opened:
     """An open index.
 
     Attributes:
-        domain: None in a snapshot that was taken before anything was put.
+        domain: None in a snapshot that was taken before anything was put; locked when its id key
+            is wrapped: what is kept open holds no such key.
     """
 
     index: Index

@@ -57,6 +57,8 @@ class DedupStorage(IndexedWrapper):
         state_dir: where the indexes are, for an inner module that has no state directories.
         index: the same in PostgreSQL, for several hosts: ``postgresql+psycopg://...``. Only for an
             inner module without snapshots: the index would not follow them.
+        keys: as for EncryptedStorage: the key of chunk ids is then wrapped by the tenant's key, and
+            destroyed with it; for new volumes.
         key_domain: the domain where nobody knows the volume's.
     """
 
@@ -115,7 +117,10 @@ class DedupStorage(IndexedWrapper):
         with suppress(VolumeNotFound), self._changing(context) as opened:
             if opened.domain is None or opened.domain.id != parsed.domain:
                 return
-            self._check_mac(opened.domain, parsed, module_data)
+            if not opened.domain.is_locked:
+                self._check_mac(opened.domain, parsed, module_data)
+            elif not opened.index.has_object(parsed.uid, parsed.root, parsed.length):
+                return
             with hold_deletes(self._fence(context)):
                 opened.index.delete_object(parsed.uid)
 
@@ -172,13 +177,14 @@ class DedupStorage(IndexedWrapper):
             if not isinstance(inner, SupportsSweep):
                 raise InvalidArgument("the inner module cannot name its objects", field="packs")
             packs = inner.sweep(context, (), older_than=timedelta(0)).unreferenced
-        with self._opened(context) as opened:
+        with self._changing(context) as opened:
             report = rebuild(
                 opened.index,
                 self.key_domain(context),
                 partial(inner.get_read_stream, context),
                 packs,
                 objects,
+                self._unlock,
             )
         self._indexes.close_volume(self._location(context))
         return report
