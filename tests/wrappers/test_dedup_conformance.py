@@ -35,8 +35,13 @@ class DedupSuite(StorageModuleSuite):
         return [f"{cls.root}/objects"]
 
 
-@pytest.mark.slow
 class TestDedupSimple(DedupSuite, unittest.TestCase):
+    scale = replace(QUICK, large_bytes=4 * MIB, operations=100)
+
+    @pytest.mark.slow
+    def test_processes_parallel(self) -> None:
+        super().test_processes_parallel()
+
     @classmethod
     def arguments(cls, directory: str) -> Mapping[str, Any]:
         return {**super().arguments(directory), "state_dir": f"{cls.root}/state"}
@@ -46,13 +51,8 @@ class TestDedupSimple(DedupSuite, unittest.TestCase):
         return {"leaf": ModuleSpec(SIMPLE, {"storage_dir": f"{cls.root}/objects"})}
 
 
+@pytest.mark.slow
 class TestDedupDirectory(DedupSuite, unittest.TestCase):
-    scale = replace(QUICK, large_bytes=4 * MIB, operations=100)
-
-    @pytest.mark.slow
-    def test_processes_parallel(self) -> None:
-        super().test_processes_parallel()
-
     @classmethod
     def inner_modules(cls, directory: str) -> Mapping[str, ModuleSpec]:
         return {"leaf": ModuleSpec("zfsstore.ZFSStorage", {"directory": f"{cls.root}/objects"})}
