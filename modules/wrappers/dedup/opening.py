@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from modules import fences
-from modules.errors import Unavailable
+from modules.errors import NotSupported, Unavailable
 from modules.wrappers.dedup.database import Database
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.index import Index
@@ -59,6 +59,22 @@ class Location:
     fence: Path | None
     is_read_only: bool
     make_domain: Callable[[], Domain]
+
+    @property
+    def directory(self) -> Path:
+        """The state directory that holds the index.
+
+        Raises:
+            NotSupported: it is in PostgreSQL.
+        """
+        if isinstance(self.place, Path):
+            return self.place
+        raise NotSupported(
+            "it lies in PostgreSQL, not in a file",
+            capability="index file",
+            operation="find index",
+            hint="drop its schema to make it anew",
+        )
 
     @property
     def has_index(self) -> bool:
@@ -206,7 +222,7 @@ def _open(location: Location) -> Opened:
         if location.fence is not None and not location.is_read_only:
             hold = undo.enter_context(fences.hold(location.fence))
             generation = fences.generation(location.fence)  # cannot change while it is held
-        database = _database(location)
+        database = open_database(location)
         undo.callback(database.close)
         index = Index(database, lambda: generation)
         make = None if location.is_read_only else location.make_domain
@@ -216,7 +232,12 @@ def _open(location: Location) -> Opened:
         return Opened(index, domain, packer, hold)
 
 
-def _database(location: Location) -> Database:
+def open_database(location: Location) -> Database:
+    """Open the database of an index, and nothing around it; close it.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
     if isinstance(location.place, Path):
         return SQLiteDatabase(location.place, is_read_only=location.is_read_only)
     from modules.wrappers.dedup.postgresql_database import PostgreSQLDatabase
