@@ -17,10 +17,11 @@ from bench.wrapper_encryption import encrypting
 from bench.wrappers import GcmReference, Row, cpu_seconds, peak_mib, speed_ratio
 from modules import StorageModule
 from modules.wrappers.dedup import DedupStorage
-from modules.wrappers.dedup.database import Database
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import DATA, RAW, RECIPE, Blob
-from modules.wrappers.dedup.index import BATCH, Index
+from modules.wrappers.dedup.index import Index
+from modules.wrappers.dedup.rows import BATCH
+from modules.wrappers.dedup.sqlite_database import SQLiteDatabase
 from simple.simple import SimpleStorage
 
 BLOCK_BYTES: Final = 1 << 20
@@ -154,7 +155,7 @@ class _Concatenated:
 
 def _index(directory: Path) -> Iterator[Row]:
     directory.mkdir()
-    database = Database(directory)
+    database = SQLiteDatabase(directory)
     index = Index(database)
     index.domain(lambda: Domain.make("bench"))
     ids = [os.urandom(32) for _ in range(_CHUNKS)]

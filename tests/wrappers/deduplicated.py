@@ -41,7 +41,8 @@ class Vault:
         self.args = args
         if leaf is None:
             leaf = ModuleSpec(SIMPLE, {"storage_dir": str(self.objects)})
-            self.args = {"state_dir": str(directory / "state"), **args}
+            place = {} if "index" in args else {"state_dir": str(directory / "state")}
+            self.args = {**place, **args}
         self.leaf = leaf
         self.reopen()
 

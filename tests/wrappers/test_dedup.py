@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,19 @@ from modules.conformance import ModuleSpec
 from modules.conformance.spec import Modules
 from modules.errors import ConfigurationError, InvalidModuleData, ObjectNotFound
 from modules.wrappers.dedup import DedupStorage
+from tests.conformance.memory import directory_in_memory
 from tests.wrappers.deduplicated import DEDUP, PACK, SIMPLE, Vault, contents, noise
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path)
+def directory() -> Iterator[Path]:
+    with directory_in_memory() as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def vault(directory: Path) -> Vault:
+    return Vault(directory)
 
 
 def test_contents_of_all_kinds_come_back_whole_and_in_ranges(vault: Vault) -> None:
@@ -56,8 +64,8 @@ def test_runs_take_no_room_and_text_is_compressed(vault: Vault) -> None:
     assert vault.statistics()["stored_bytes"] < 300_000
 
 
-def test_without_a_codec_chunks_are_stored_as_they_are(tmp_path: Path) -> None:
-    vault = Vault(tmp_path, codec="none")
+def test_without_a_codec_chunks_are_stored_as_they_are(directory: Path) -> None:
+    vault = Vault(directory, codec="none")
     data = b"".join(b"line %d\n" % n for n in range(20_000))
     vault.put(data)
     assert vault.statistics()["needed_bytes"] >= len(data)
@@ -166,8 +174,8 @@ def test_nobody_learns_what_another_domain_stores(vault: Vault) -> None:
         vault.module.get_read_stream(other, mine)
 
 
-def test_chunks_are_of_the_size_that_was_configured(tmp_path: Path) -> None:
-    vault = Vault(tmp_path, average_bytes=262144)
+def test_chunks_are_of_the_size_that_was_configured(directory: Path) -> None:
+    vault = Vault(directory, average_bytes=262144)
     stored = vault.put(noise(1, 3_000_000))
     vault.check({stored: noise(1, 3_000_000)})
     vault.args["average_bytes"] = 65536  # an index keeps its own
@@ -192,10 +200,10 @@ def test_wrong_arguments_are_refused(args: dict[str, object], field: str) -> Non
     assert field == caught.value.field
 
 
-def test_the_index_is_where_the_packs_are_snapshotted(tmp_path: Path) -> None:
-    simple = ModuleSpec(SIMPLE, {"storage_dir": str(tmp_path)})
-    volumes = ModuleSpec("zfsstore.ZFSStorage", {"directory": str(tmp_path / "z")})
-    here = {"inner": "leaf", "pack_bytes": PACK, "state_dir": str(tmp_path / "state")}
+def test_the_index_is_where_the_packs_are_snapshotted(directory: Path) -> None:
+    simple = ModuleSpec(SIMPLE, {"storage_dir": str(directory)})
+    volumes = ModuleSpec("zfsstore.ZFSStorage", {"directory": str(directory / "z")})
+    here = {"inner": "leaf", "pack_bytes": PACK, "state_dir": str(directory / "state")}
     for leaf, args in ((simple, {"inner": "leaf"}), (volumes, here)):
         with pytest.raises(ConfigurationError, match="state"):
             Modules({"leaf": leaf, "dedup": ModuleSpec(DEDUP, args)})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
 from modules.conformance import QUICK, ModuleSpec, StorageModuleSuite
+from modules.conformance.scale import MIB
 from tests.conformance.memory import directory_in_memory
 from tests.wrappers.deduplicated import DEDUP, PACK, SIMPLE
 from tests.wrappers.encrypted import encrypted, keys_at
@@ -34,6 +36,12 @@ class DedupSuite(StorageModuleSuite):
 
 
 class TestDedupSimple(DedupSuite, unittest.TestCase):
+    scale = replace(QUICK, large_bytes=4 * MIB, operations=100)
+
+    @pytest.mark.slow
+    def test_processes_parallel(self) -> None:
+        super().test_processes_parallel()
+
     @classmethod
     def arguments(cls, directory: str) -> Mapping[str, Any]:
         return {**super().arguments(directory), "state_dir": f"{cls.root}/state"}
@@ -43,6 +51,7 @@ class TestDedupSimple(DedupSuite, unittest.TestCase):
         return {"leaf": ModuleSpec(SIMPLE, {"storage_dir": f"{cls.root}/objects"})}
 
 
+@pytest.mark.slow
 class TestDedupDirectory(DedupSuite, unittest.TestCase):
     @classmethod
     def inner_modules(cls, directory: str) -> Mapping[str, ModuleSpec]:

@@ -140,11 +140,18 @@ def check(vault: Vault, logs: list[Path]) -> None:
             assert content(number) == vault.get(stored)
 
 
-@pytest.mark.parametrize("make", [simple, pytest.param(volume, marks=pytest.mark.slow)])
-def test_killed_at_every_step(directory: Path, make: Callable[[Path], Vault]) -> None:
+@pytest.mark.parametrize(
+    ("make", "stride"),
+    [
+        (simple, 7),
+        pytest.param(simple, 1, marks=pytest.mark.slow),
+        pytest.param(volume, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_every_step(directory: Path, make: Callable[[Path], Vault], stride: int) -> None:
     step, is_over = 0, False
     while not is_over:
-        step += 1
+        step += stride
         place = directory / str(step)
         place.mkdir()
 

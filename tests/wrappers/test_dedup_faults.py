@@ -21,13 +21,20 @@ from modules.streams import SupportsRead
 from modules.wrappers.dedup.index import LEASE_S, Index
 from modules.wrappers.dedup.packs import Packer
 from modules.wrappers.encryption import EncryptedStorage
+from tests.conformance.memory import directory_in_memory
 from tests.wrappers.deduplicated import Vault, dedup, noise
 from tests.wrappers.encrypted import Failing, encrypted, keys_at
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path)
+def directory() -> Iterator[Path]:
+    with directory_in_memory() as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def vault(directory: Path) -> Vault:
+    return Vault(directory)
 
 
 @contextlib.contextmanager
@@ -198,9 +205,9 @@ def test_a_put_keeps_what_the_collector_was_about_to_take(vault: Vault) -> None:
     vault.check({third: data})
 
 
-def test_two_instances_that_store_the_same_at_once_share_it(tmp_path: Path) -> None:
+def test_two_instances_that_store_the_same_at_once_share_it(directory: Path) -> None:
     """As two processes do: neither knows of the other's open pack."""
-    first, second = Vault(tmp_path), Vault(tmp_path)
+    first, second = Vault(directory), Vault(directory)
     data = noise(1, 800_000)
     made: list[str] = []
     mine = first.put(Pausing(data, lambda: made.append(second.put(data))))
@@ -392,10 +399,10 @@ def test_a_rebuilt_index_says_which_objects_are_lost(vault: Vault) -> None:
     vault.check({name: content for name, content in data.items() if name not in report.lost})
 
 
-def test_a_shredded_tenant_is_unreadable_and_can_be_cleared(tmp_path: Path) -> None:
-    volumes = ModuleSpec("zfsstore.ZFSStorage", {"directory": str(tmp_path / "store")})
+def test_a_shredded_tenant_is_unreadable_and_can_be_cleared(directory: Path) -> None:
+    volumes = ModuleSpec("zfsstore.ZFSStorage", {"directory": str(directory / "store")})
     modules = Modules(
-        {"disk": volumes, "enc": encrypted("disk", keys_at(tmp_path)), "dedup": dedup("enc")}
+        {"disk": volumes, "enc": encrypted("disk", keys_at(directory)), "dedup": dedup("enc")}
     )
     module: Any = modules.get("dedup")
     enc = modules.get("enc")

@@ -98,6 +98,7 @@ def test_a_promised_length_is_kept(claimed: int) -> None:
         list(cut(io.BytesIO(bytes(100)), DOMAIN, expected_bytes=claimed))
 
 
+@settings(max_examples=50)
 @given(
     st.binary(max_size=3000) | st.builds(lambda b, n: b * n, st.binary(max_size=2), st.just(500))
 )
@@ -161,7 +162,7 @@ def test_module_data_round_trips_and_a_forged_one_is_told() -> None:
     assert not DOMAIN.check_mac(made.mac, made.uid, made.root, 124)
     assert not DOMAIN.check_mac(made.mac, b"v" * 16, made.root, 123)
     assert not DOMAIN.check_mac(made.mac, made.uid, b"s" * 32, 123)
-    other = replace(DOMAIN, id_key=bytes(32))
+    other = replace(DOMAIN, plain_key=bytes(32))
     assert not other.check_mac(made.mac, made.uid, made.root, made.length)
     for text in ("", "d1:", f"{made}\n", str(made).upper(), str(made).replace(":123:", ":0123:")):
         with pytest.raises(InvalidModuleData):
@@ -195,11 +196,11 @@ def entry(number: int) -> tuple[bytes, int]:
 
 def test_a_tebibyte_is_a_tree_of_few_levels() -> None:
     tree = Tree()
-    starts, count = [], 400_000
+    starts, count = [], 100_000
     for number in range(count):
         starts.append(tree.builder.length)
         id_, length = entry(number)
-        tree.builder.add(id_, length * 3)
+        tree.builder.add(id_, length * 12)
     root = tree.builder.finish()
     assert tree.builder.length > 1 << 40
     assert tree.nodes[root].length == tree.builder.length
@@ -223,14 +224,13 @@ def test_a_change_in_the_middle_changes_few_nodes() -> None:
     assert len(trees[1].nodes) > 20
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.integers(1, 6000))
 def test_any_number_of_entries_makes_a_tree(count: int) -> None:
     tree = Tree()
     for number in range(count):
         tree.builder.add(*entry(number))
     root = tree.builder.finish()
-    position = 0
     for number in range(0, count, 97):
         position = sum(1_000_000 + n for n in range(number))
         assert entry(number)[0] == tree.find(root, position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from modules.errors import Busy, IntegrityError, ObjectNotFound, PermissionDenie
 from modules.extensions import SupportsVolumes
 from modules.volumes import OperatorBackend
 from modules.wrappers.dedup import DedupStorage
+from tests.conformance.memory import directory_in_memory
 from tests.wrappers.deduplicated import NOW, dedup, noise
 from tests.wrappers.encrypted import encrypted, keys_at
 
@@ -48,8 +50,14 @@ def read(module: DedupStorage, context: dict[str, Any], module_data: str) -> byt
 
 
 @pytest.fixture
-def module(tmp_path: Path) -> DedupStorage:
-    made = store_at(tmp_path)
+def directory() -> Iterator[Path]:
+    with directory_in_memory() as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def module(directory: Path) -> DedupStorage:
+    made = store_at(directory)
     for name in ("acme", "acme/photos", "other"):
         volumes_of(made).create_volume(name)
     return made
@@ -60,7 +68,7 @@ def uuid_of(module: DedupStorage, name: str) -> str:
 
 
 def test_snapshot_clone_rename_and_rollback_keep_objects_readable(
-    module: DedupStorage, tmp_path: Path
+    module: DedupStorage, directory: Path
 ) -> None:
     volumes = volumes_of(module)
     photos = uuid_of(module, "acme/photos")
@@ -85,7 +93,7 @@ def test_snapshot_clone_rename_and_rollback_keep_objects_readable(
     volumes.rollback_volume(photos, snapshot["uuid"])
     assert DATA == read(module, renamed, made)
 
-    again = store_at(tmp_path)  # and all of it in another process
+    again = store_at(directory)  # and all of it in another process
     assert DATA == read(again, renamed, made) == read(again, fork, both)
     for context in (renamed, fork):
         assert again.fsck(context, level=3).is_clean
@@ -169,16 +177,16 @@ def files(directory: Path) -> set[Path]:
     return {path for path in objects.rglob("*/*") if path.is_file()}
 
 
-def test_sweep_sets_lost_objects_aside_and_finds_lost_packs(tmp_path: Path) -> None:
-    leaf = ModuleSpec("zfsstore.ZFSStorage", {"directory": str(tmp_path / "store")})
+def test_sweep_sets_lost_objects_aside_and_finds_lost_packs(directory: Path) -> None:
+    leaf = ModuleSpec("zfsstore.ZFSStorage", {"directory": str(directory / "store")})
     modules = Modules({"leaf": leaf, "dedup": dedup("leaf")})
     module: Any = modules.get("dedup")
     live, lost, gone, hurt = (put(module, noise(n, 200_000), {}) for n in range(1, 5))
     module.delete({}, gone)
     orphan = modules.get("leaf").put({}, io.BytesIO(b"a pack whose put was killed"))
-    before = files(tmp_path)
+    before = files(directory)
     extra = put(module, noise(9, 300_000), {})
-    (pack,) = files(tmp_path) - before
+    (pack,) = files(directory) - before
     pack.unlink()
     report = module.sweep({}, [live, gone, hurt, extra], older_than=timedelta(0), dry_run=False)
     assert {gone, extra} == set(report.missing)

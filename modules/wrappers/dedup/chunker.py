@@ -49,6 +49,7 @@ def cut(stream: SupportsRead, domain: Domain, *, expected_bytes: int | None) -> 
         is_end = len(block) < wanted
         _check_length(total, expected_bytes, is_end=is_end)
         buffer = memoryview(b"".join((rest, block)) if rest else block)
+        del block  # it would stay until the caller has taken all chunks
         start = yield from _cut_block(chunker, buffer, domain.max_bytes, is_end=is_end)
         if is_end:
             if not total:

@@ -9,8 +9,10 @@ from typing import Final
 
 from modules.errors import StorageError
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.database import Connection
 from modules.wrappers.dedup.format import RECIPE
-from modules.wrappers.dedup.index import Connection, Index, unrefer
+from modules.wrappers.dedup.index import Index
+from modules.wrappers.dedup.rows import unrefer
 
 GRACE: Final = timedelta(hours=1)
 """How long a dead pack stays for those who are reading in it."""

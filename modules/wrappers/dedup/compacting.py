@@ -9,10 +9,11 @@ from typing import Final
 from modules.errors import NotFound
 from modules.wrappers.dedup import schema
 from modules.wrappers.dedup.collecting import ShouldStop, lower_live, never
+from modules.wrappers.dedup.database import Connection
 from modules.wrappers.dedup.domain import MIB
 from modules.wrappers.dedup.format import RUN, Blob, damaged, format_trailer
-from modules.wrappers.dedup.index import BATCH, Connection, adopt_pack, batches, count_live
 from modules.wrappers.dedup.packs import Pack, PackStream
+from modules.wrappers.dedup.rows import BATCH, adopt_pack, batches, count_live
 from modules.wrappers.dedup.tools import Tools, read_trailer
 
 SMALL_BYTES: Final = 4 * MIB

@@ -1,8 +1,9 @@
 """A domain: within it equal chunks are stored once. Its parameters and keys never change.
 
 The domain's row lies in the index, and a copy of it in the trailer of every pack, so that the
-index can be made again from packs alone. The id key is not wrapped by anything: who can read the
-index can confirm guesses about what is stored, but not read what is encrypted below.
+index can be made again from packs alone. Who has the id key and can read the index can confirm
+guesses about what is stored, but not read what is encrypted below. Where tenant keys are
+configured the id key is wrapped by them (modules.wrappers.dedup.idkeys).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import hmac
 import secrets
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from blake3 import blake3
 
-from modules.errors import ConfigurationError, IntegrityError
+from modules.errors import ConfigurationError, IntegrityError, KeyDestroyed
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -28,7 +29,17 @@ MAC_BYTES: Final = 16
 MAX_SEED: Final = (1 << 63) - 1
 AVERAGES: Final = (64 * KIB, 256 * KIB, 1024 * KIB)
 
-_RECORD: Final = struct.Struct(">16s32sBBIIIQIH")
+_RECORD: Final = struct.Struct(">16sBBBIIIQIH")
+_WRAP: Final = struct.Struct(">16s24s48s")
+
+
+@dataclass(frozen=True, slots=True)
+class Wrap:
+    """An id key, wrapped by the tenant key of this id."""
+
+    key_id: bytes
+    salt: bytes
+    wrapped: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +48,16 @@ class Domain:
 
     Attributes:
         id: random, 16 bytes; in every module_data.
-        id_key: random, 32 bytes; chunk ids are made with it.
+        plain_key: see ``id_key``; empty while it is locked.
         key_domain: the volume's, which the index is bound to.
         min_bytes, average_bytes, max_bytes: of a chunk.
         pack_bytes: a pack is full when its payload reaches this.
         is_compressed: whether chunks are compressed with zstd where that gains something.
+        wrap: the id key wrapped, where it is; only that is ever stored then.
     """
 
     id: bytes
-    id_key: bytes
+    plain_key: bytes = field(repr=False)
     key_domain: str
     min_bytes: int
     average_bytes: int
@@ -53,6 +65,7 @@ class Domain:
     seed: int
     pack_bytes: int
     is_compressed: bool
+    wrap: Wrap | None = field(default=None, compare=False)
 
     @classmethod
     def make(
@@ -76,14 +89,35 @@ class Domain:
             is_compressed,
         )
 
-    def to_bytes(self) -> bytes:
-        """Return the record that index and trailers hold."""
+    @property
+    def id_key(self) -> bytes:
+        """Random, 32 bytes; chunk ids are made with it.
+
+        Raises:
+            KeyDestroyed: it is wrapped by a tenant key that was destroyed.
+        """
+        if not self.plain_key:
+            raise KeyDestroyed(
+                "the key of its ids was destroyed: what was stored is unreadable for good",
+                operation="use deduplicated store",
+                subject=self.id.hex(),
+            )
+        return self.plain_key
+
+    @property
+    def is_locked(self) -> bool:
+        """True while the id key is known only wrapped."""
+        return not self.plain_key
+
+    @property
+    def binding(self) -> bytes:
+        """What a wrapped id key is bound to: all of the record before it."""
         name = self.key_domain.encode("utf-8", "surrogatepass")
         head = _RECORD.pack(
             self.id,
-            self.id_key,
             CHUNKER,
             self.is_compressed,
+            self.wrap is not None,
             self.min_bytes,
             self.average_bytes,
             self.max_bytes,
@@ -93,24 +127,34 @@ class Domain:
         )
         return head + name
 
+    def to_bytes(self) -> bytes:
+        """Return the record that index and trailers hold."""
+        if self.wrap is None:
+            return self.binding + self.id_key
+        return self.binding + _WRAP.pack(self.wrap.key_id, self.wrap.salt, self.wrap.wrapped)
+
     @classmethod
     def from_bytes(cls, data: bytes, *, subject: str) -> Domain:
-        """Return the domain of a record.
+        """Return the domain of a record; it is locked when its id key is wrapped.
 
         Raises:
             IntegrityError: it is none, or its numbers cannot be.
         """
         try:
             fields = _RECORD.unpack_from(data)
-            name = data[_RECORD.size :].decode("utf-8", "surrogatepass")
+            id_, chunker, codec, is_wrapped, low, average, high, seed, pack_bytes, size = fields
+            end = _RECORD.size + size
+            name = data[_RECORD.size : end].decode("utf-8", "surrogatepass")
+            key, wrap = data[end:], None
+            if is_wrapped:
+                key, wrap = b"", Wrap(*_WRAP.unpack(key))
         except (struct.error, UnicodeDecodeError) as error:
             raise _damaged("the domain's record is damaged", subject) from error
-        id_, id_key, chunker, codec, low, average, high, seed, pack_bytes, size = fields
         if chunker != CHUNKER or codec > 1 or not 0 < low <= average <= high <= 16 * MIB:
             raise _damaged("the domain's record has parameters that are unknown", subject)
-        if len(data) != _RECORD.size + size or seed > MAX_SEED:
+        if len(key) != (0 if is_wrapped else ID_BYTES) or is_wrapped > 1 or seed > MAX_SEED:
             raise _damaged("the domain's record is damaged", subject)
-        return cls(id_, id_key, name, low, average, high, seed, pack_bytes, bool(codec))
+        return cls(id_, key, name, low, average, high, seed, pack_bytes, bool(codec), wrap)
 
     @property
     def node_key(self) -> bytes:

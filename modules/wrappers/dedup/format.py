@@ -133,12 +133,13 @@ def decode(
     Raises:
         IntegrityError: it cannot be decoded, or has another length.
     """
-    if blob.codec == RUN:
-        return bytes((blob.offset & 0xFF,)) * blob.plain_bytes
     plain: bytes | memoryview
-    if blob.codec == RAW:
+    codec = blob.codec
+    if codec == RAW:
         plain = payload
-    elif blob.codec == ZSTD:
+    elif codec == RUN:
+        return bytes((blob.offset & 0xFF,)) * blob.plain_bytes
+    elif codec == ZSTD:
         try:
             plain = decompressor.decompress(
                 payload, max_output_size=blob.plain_bytes, allow_extra_data=False
@@ -146,7 +147,7 @@ def decode(
         except zstandard.ZstdError as error:
             raise damaged(f"a chunk cannot be decompressed: {error}", subject) from error
     else:
-        raise damaged(f"a chunk has the unknown codec {blob.codec}", subject)
+        raise damaged(f"a chunk has the unknown codec {codec}", subject)
     if len(plain) != blob.plain_bytes:
         raise damaged(f"a chunk holds {len(plain)} of {blob.plain_bytes} bytes", subject)
     return plain

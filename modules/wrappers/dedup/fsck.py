@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from modules.errors import InvalidArgument, NotFound, StorageError
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.blobs import BlobReader
+from modules.wrappers.dedup.database import Connection, Database
 from modules.wrappers.dedup.format import RECIPE, RUN, Blob
-from modules.wrappers.dedup.index import Connection, next_epoch
-from modules.wrappers.dedup.reader import BlobReader
 from modules.wrappers.dedup.recipe import parse_node
+from modules.wrappers.dedup.rows import next_epoch
 from modules.wrappers.dedup.tools import Tools, read_trailer
 
 LEVELS: Final = range(4)
@@ -72,7 +73,7 @@ def check(
     with tools.index.database.reading("check index") as connection:
         connection.execute("BEGIN")
         _check_rows(connection, report)
-        for pack, rows in _packs(connection):
+        for pack, rows in _packs(tools.index.database, connection):
             report.packs += 1
             report.chunks += len(rows)
             _check_pack(tools, report, pack, rows, level)
@@ -88,7 +89,7 @@ def check(
 
 def _check_rows(connection: Connection, report: FsckReport) -> None:
     live, quarantined, size_bytes = connection.execute(
-        "SELECT coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0),"
+        "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1),"
         " coalesce(sum(length) FILTER (WHERE state = 0), 0) FROM object"
     ).fetchone()
     report.objects = live + quarantined
@@ -96,11 +97,13 @@ def _check_rows(connection: Connection, report: FsckReport) -> None:
     if noted != (live, size_bytes):
         report.add(f"the index counts {noted[0]} objects of {noted[1]} bytes, not {live} of them")
     for uid, root in connection.execute(
-        "SELECT uid, root FROM object WHERE root NOT IN (SELECT id FROM chunk)"
+        "SELECT uid, root FROM object"
+        " WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.id = object.root)"
     ):
         report.add(f"object {uid.hex()}: its root {root.hex()} is not in the index")
     for (id_,) in connection.execute(
-        "SELECT id FROM chunk WHERE pack NOT IN (SELECT no FROM pack WHERE state = ?)",
+        "SELECT id FROM chunk WHERE NOT EXISTS"
+        " (SELECT 1 FROM pack WHERE pack.no = chunk.pack AND pack.state = ?)",
         (schema.PACK_LIVE,),
     ):
         report.add(f"chunk {id_.hex()}: it is in no pack that there is")
@@ -115,9 +118,10 @@ class _Pack:
     live_bytes: int
 
 
-def _packs(connection: Connection) -> Iterator[tuple[_Pack, list[Blob]]]:
+def _packs(database: Database, connection: Connection) -> Iterator[tuple[_Pack, list[Blob]]]:
     """Yield each live pack with the blobs that the index has in it."""
-    rows = connection.execute(
+    rows = database.stream(
+        connection,
         "SELECT p.no, p.module_data, p.bytes, p.live_blobs, p.live_bytes, c.kind, c.id,"
         ' c."offset", c.stored_bytes, c.plain_bytes, c.codec'
         " FROM pack p LEFT JOIN chunk c ON c.pack = p.no WHERE p.state = ? ORDER BY p.no",
@@ -190,9 +194,11 @@ def _check_blobs(tools: Tools, report: FsckReport, name: str, rows: list[Blob]) 
 
 def _check_refs(tools: Tools, connection: Connection, report: FsckReport) -> dict[bytes, int]:
     """Return by how much counts are wrong; nothing when a recipe cannot be read."""
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS need (id BLOB PRIMARY KEY, n INTEGER)")
-    connection.execute("DELETE FROM temp.need")
-    connection.execute("INSERT INTO temp.need SELECT root, count(*) FROM object GROUP BY root")
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS need (id BLOB PRIMARY KEY, n INTEGER NOT NULL)"
+    )
+    connection.execute("DELETE FROM need")
+    connection.execute("INSERT INTO need SELECT root, count(*) FROM object GROUP BY root")
     blobs = tools.blob_reader("its recipes")
     try:
         is_readable = _count_edges(connection, blobs, report)
@@ -200,16 +206,16 @@ def _check_refs(tools: Tools, connection: Connection, report: FsckReport) -> dic
         blobs.close()
     wrong: dict[bytes, int] = {}
     for id_, refs, needed in connection.execute(
-        "SELECT c.id, c.refs, coalesce(n.n, 0) FROM chunk c LEFT JOIN temp.need n ON n.id = c.id"
+        "SELECT c.id, c.refs, coalesce(n.n, 0) FROM chunk c LEFT JOIN need n ON n.id = c.id"
         " WHERE c.refs != coalesce(n.n, 0)"
     ).fetchall():
         report.add(f"chunk {id_.hex()}: it has {refs} references, {needed} are right")
         wrong[id_] = needed - refs
     for (id_,) in connection.execute(
-        "SELECT id FROM temp.need WHERE id NOT IN (SELECT id FROM chunk)"
+        "SELECT id FROM need WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.id = need.id)"
     ).fetchall():
         report.add(f"chunk {id_.hex()}: it is needed, but not in the index")
-    connection.execute("DELETE FROM temp.need")
+    connection.execute("DELETE FROM need")
     return wrong if is_readable else {}
 
 
@@ -228,7 +234,7 @@ def _count_edges(connection: Connection, blobs: BlobReader, report: FsckReport) 
             continue
         assert kind == RECIPE
         connection.executemany(
-            "INSERT INTO temp.need VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET n = n + 1",
+            "INSERT INTO need VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET n = need.n + 1",
             [(child,) for child in node.children],
         )
     return is_readable
@@ -238,6 +244,7 @@ def _put_right(connection: Connection, wrong: dict[bytes, int]) -> int:
     """Add the differences: what changed meanwhile has changed both sides alike."""
     epoch = next_epoch(connection)
     return connection.executemany(
-        "UPDATE chunk SET refs = max(0, refs + ?), zero_epoch = ? WHERE id = ?",
-        [(difference, epoch, id_) for id_, difference in wrong.items()],
+        "UPDATE chunk SET refs = CASE WHEN refs + ? < 0 THEN 0 ELSE refs + ? END, zero_epoch = ?"
+        " WHERE id = ?",
+        [(difference, difference, epoch, id_) for id_, difference in wrong.items()],
     ).rowcount

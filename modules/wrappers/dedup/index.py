@@ -12,22 +12,39 @@ Every change is one transaction. What keeps chunks from being collected while th
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from modules.errors import Busy, IntegrityError, Unavailable
 from modules.wrappers.dedup import schema
-from modules.wrappers.dedup.database import Database
+from modules.wrappers.dedup.database import Connection, Database
 from modules.wrappers.dedup.domain import UID_BYTES, Domain
-from modules.wrappers.dedup.format import RECIPE, Blob
+from modules.wrappers.dedup.format import Blob
+from modules.wrappers.dedup.rows import (
+    BATCH,
+    adopt_pack,
+    batches,
+    choose,
+    chunk_row,
+    count_live,
+    count_objects,
+    epoch_of,
+    first_domain,
+    next_epoch,
+    refer,
+    select,
+    touch,
+    unrefer,
+)
 
 LEASE_S: Final = 600.0
-BATCH: Final = 256
-
-Connection = sqlite3.Connection
+_FIND: Final = (
+    'SELECT c.kind, c.id, c."offset", c.stored_bytes, c.plain_bytes, c.codec, p.module_data'
+    " FROM chunk c JOIN pack p ON p.no = c.pack WHERE c.id IN"
+)
+_INSERT_CHUNK: Final = "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_new: Final = tuple.__new__  # namedtuples, without the call of a function in Python for each
 
 
 class Place(NamedTuple):
@@ -68,12 +85,18 @@ class Index:
         with self.database.reading("open index") as connection:
             row = connection.execute("SELECT record FROM domain").fetchone()
         if row is None and make is not None:
-            row = self.database.write("open index", lambda c: _first_domain(c, make()))
+            row = self.database.write("open index", lambda c: first_domain(c, make()))
         if row is None:
             return None
         domain = Domain.from_bytes(row[0], subject=self.database.name)
         self._domain_id = domain.id
         return domain
+
+    def replace_domain(self, old: Domain, new: Domain) -> None:
+        """Store the id key as *new* has it wrapped, unless another was faster."""
+        records = (new.to_bytes(), new.id, old.to_bytes())
+        statement = "UPDATE domain SET record = ? WHERE id = ? AND record = ?"
+        self.database.write("wrap id key", lambda c: c.execute(statement, records))
 
     # put
 
@@ -126,11 +149,11 @@ class Index:
     def claim(self, ids: Sequence[bytes]) -> set[bytes]:
         """Return which of *ids* are stored; these stay until the caller's session ends."""
         with self.database.reading("look up chunks") as connection:
-            refs = dict(_select(connection, "id, refs", ids))
+            refs = dict(select(connection, "id, refs", ids))
         unneeded = [id_ for id_, count in refs.items() if not count]
         if not unneeded:
             return set(refs)
-        touched = self.database.write("look up chunks", lambda c: _touch(c, unneeded))
+        touched = self.database.write("look up chunks", lambda c: touch(c, unneeded))
         return refs.keys() - set(unneeded) | touched
 
     def open_pack(self, uid: bytes) -> None:
@@ -169,9 +192,9 @@ class Index:
         def commit(connection: Connection) -> None:
             number = adopt_pack(connection, uid, module_data, size_bytes, self.clock())
             epoch = epoch_of(connection)
-            added, refs = _choose(connection, blobs, children)
+            added, refs = choose(connection, blobs, children)
             connection.executemany(
-                _INSERT_CHUNK, [_row(b, number, refs.pop(b.id, 0), epoch) for b in added]
+                _INSERT_CHUNK, [chunk_row(b, number, refs.pop(b.id, 0), epoch) for b in added]
             )
             connection.executemany(
                 "UPDATE chunk SET refs = refs + ? WHERE id = ?",
@@ -191,7 +214,7 @@ class Index:
         def commit(connection: Connection) -> None:
             self._require(connection, session)
             connection.execute("DELETE FROM session WHERE id = ?", (session,))
-            if not _refer(connection, frozenset((root,))):
+            if not refer(connection, frozenset((root,))):
                 raise IntegrityError(
                     "the root of its recipe is not there",
                     operation="put object",
@@ -201,7 +224,7 @@ class Index:
                 "INSERT INTO object VALUES (?, ?, ?, ?, ?)",
                 (uid, root, length, schema.OBJECT_LIVE, self.clock()),
             )
-            _count_objects(connection, 1, length)
+            count_objects(connection, 1, length)
 
         self.database.write("put object", commit)
 
@@ -223,9 +246,8 @@ class Index:
         with self.database.reading("look up chunks") as connection:
             for batch in batches(ids, BATCH):
                 marks = ",".join("?" * len(batch))
-                rows = connection.execute(f"{_FIND} ({marks})", batch)
-                for row in rows:
-                    found[row[1]] = Place(Blob._make(row[:6]), row[6])
+                rows = connection.execute(f"{_FIND} ({marks})", batch).fetchall()
+                found |= {row[1]: _new(Place, (_new(Blob, row[:6]), row[6])) for row in rows}
         return found
 
     def statistics(self) -> dict[str, object]:
@@ -254,7 +276,7 @@ class Index:
             root, length, state = row
             unrefer(connection, (root,))
             if state == schema.OBJECT_LIVE:
-                _count_objects(connection, -1, -length)
+                count_objects(connection, -1, -length)
             return True
 
         with self.database.reading("delete object") as connection:
@@ -271,138 +293,3 @@ class Index:
                 operation="put object",
                 hint="send it again",
             )
-
-
-_FIND: Final = (
-    'SELECT c.kind, c.id, c."offset", c.stored_bytes, c.plain_bytes, c.codec, p.module_data'
-    " FROM chunk c JOIN pack p ON p.no = c.pack WHERE c.id IN"
-)
-_INSERT_CHUNK: Final = "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-def _row(blob: Blob, pack: int, refs: int, epoch: int) -> tuple[object, ...]:
-    kind, id_, offset, *rest = blob
-    return (id_, kind, pack, offset, *rest, refs, epoch)
-
-
-def _choose(
-    connection: Connection, blobs: Sequence[Blob], children: Mapping[bytes, frozenset[bytes]]
-) -> tuple[list[Blob], dict[bytes, int]]:
-    """Return which blobs of a pack to record, and how many references they hold on which ids."""
-    known = _touch(connection, [blob.id for blob in blobs])
-    there = known | {blob.id for blob in blobs if blob.kind != RECIPE}
-    added: list[Blob] = []
-    refs: dict[bytes, int] = {}
-    for blob in blobs:
-        if blob.id in known:
-            continue
-        if blob.kind == RECIPE:
-            below = children[blob.id]
-            elsewhere = list(below - there)
-            if sum(1 for _ in _select(connection, "id", elsewhere)) != len(elsewhere):
-                continue
-            there.add(blob.id)
-            for child in below:
-                refs[child] = refs.get(child, 0) + 1
-        added.append(blob)
-    return added, refs
-
-
-def batches(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    """Yield lists of at most *size* items."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def epoch_of(connection: Connection) -> int:
-    """Return the epoch."""
-    return int(connection.execute("SELECT epoch FROM total").fetchone()[0])
-
-
-def next_epoch(connection: Connection) -> int:
-    """Begin and return the next epoch."""
-    row = connection.execute("UPDATE total SET epoch = epoch + 1 RETURNING epoch").fetchone()
-    return int(row[0])
-
-
-def unrefer(connection: Connection, ids: Iterable[bytes]) -> None:
-    """Take one reference away from each; what needs nobody from now on, does so from a new epoch.
-
-    What is not there any more is passed over.
-    """
-    epoch = next_epoch(connection)
-    connection.executemany(
-        "UPDATE chunk SET refs = refs - 1, zero_epoch = CASE refs WHEN 1 THEN ? ELSE zero_epoch"
-        " END WHERE id = ? AND refs > 0",
-        [(epoch, id_) for id_ in ids],
-    )
-
-
-def _refer(connection: Connection, ids: frozenset[bytes]) -> bool:
-    """Add one reference to each, or to none when not all are there."""
-    if sum(1 for _ in _select(connection, "id", list(ids))) != len(ids):
-        return False
-    connection.executemany("UPDATE chunk SET refs = refs + 1 WHERE id = ?", [(id_,) for id_ in ids])
-    return True
-
-
-def _touch(connection: Connection, ids: Sequence[bytes]) -> set[bytes]:
-    """Return which are there, having set the epoch of those that nobody needs."""
-    found = dict(_select(connection, "id, refs", ids))
-    epoch = epoch_of(connection)
-    connection.executemany(
-        "UPDATE chunk SET zero_epoch = ? WHERE id = ?",
-        [(epoch, id_) for id_, refs in found.items() if not refs],
-    )
-    return set(found)
-
-
-def _select(
-    connection: Connection, columns: str, ids: Sequence[bytes]
-) -> Iterator[tuple[bytes, int]]:
-    for batch in batches(ids, BATCH):
-        marks = ",".join("?" * len(batch))
-        statement = f"SELECT {columns} FROM chunk WHERE id IN ({marks})"  # noqa: S608 - ours
-        yield from connection.execute(statement, batch)
-
-
-def adopt_pack(
-    connection: Connection, uid: bytes, module_data: str, size_bytes: int, now: float
-) -> int:
-    row = connection.execute(
-        "UPDATE pack SET state = ?, module_data = ?, bytes = ?, changed_at = ?"
-        " WHERE uid = ? AND state = ? RETURNING no",
-        (schema.PACK_LIVE, module_data, size_bytes, now, uid, schema.PACK_OPEN),
-    ).fetchone()
-    if row is None:
-        raise Busy(
-            "its pack was given up, because it took too long",
-            operation="put object",
-            hint="send it again",
-        )
-    return int(row[0])
-
-
-def count_live(connection: Connection, number: int, blobs: int, size_bytes: int) -> None:
-    """Set what is live in a new pack; one of which nothing is needed is dead at once."""
-    connection.execute(
-        "UPDATE pack SET live_blobs = ?, live_bytes = ?, state = ? WHERE no = ?",
-        (blobs, size_bytes, schema.PACK_LIVE if blobs else schema.PACK_DEAD, number),
-    )
-
-
-def _count_objects(connection: Connection, objects: int, size_bytes: int) -> None:
-    connection.execute(
-        "UPDATE total SET objects = objects + ?, object_bytes = object_bytes + ?",
-        (objects, size_bytes),
-    )
-
-
-def _first_domain(connection: Connection, domain: Domain) -> tuple[bytes]:
-    row = connection.execute("SELECT record FROM domain").fetchone()
-    if row is None:
-        row = (domain.to_bytes(),)
-        connection.execute("INSERT INTO domain VALUES (?, ?)", (domain.id, row[0]))
-    found: tuple[bytes] = row
-    return found

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from modules import fences
-from modules.errors import Unavailable
+from modules.errors import NotSupported, Unavailable
 from modules.wrappers.dedup.database import Database
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.index import Index
 from modules.wrappers.dedup.packs import Packer
+from modules.wrappers.dedup.schema import DATABASE_NAME
+from modules.wrappers.dedup.sqlite_database import SQLiteDatabase
 
 IDLE_S: Final = 30.0
 READ_ONLY_IDLE_S: Final = 1.0
@@ -35,27 +37,58 @@ _Key = tuple[str, int, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """An index in PostgreSQL."""
+
+    url: str = field(repr=False)
+    key_domain: str
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """Where an index is, and how it is to be opened.
 
     Attributes:
+        place: its state directory, or where else it is.
         fence: the volume's, where it has one.
         is_read_only: in a snapshot or a replica.
         make_domain: gives the domain of a new index.
     """
 
-    directory: Path
+    place: Path | Remote
     fence: Path | None
     is_read_only: bool
     make_domain: Callable[[], Domain]
 
+    @property
+    def directory(self) -> Path:
+        """The state directory that holds the index.
 
-@dataclass(frozen=True, slots=True)
+        Raises:
+            NotSupported: it is in PostgreSQL.
+        """
+        if isinstance(self.place, Path):
+            return self.place
+        raise NotSupported(
+            "it lies in PostgreSQL, not in a file",
+            capability="index file",
+            operation="find index",
+            hint="drop its schema to make it anew",
+        )
+
+    @property
+    def has_index(self) -> bool:
+        """False when there is none yet, as far as can be told without opening it."""
+        return isinstance(self.place, Remote) or (self.place / f"{DATABASE_NAME}.db").exists()
+
+
+@dataclass(slots=True)
 class Opened:
     """An open index.
 
     Attributes:
-        domain: None in a snapshot that was taken before anything was put.
+        domain: None in a snapshot that was taken before anything was put; locked when its id key
+            is wrapped: what is kept open holds no such key.
     """
 
     index: Index
@@ -193,7 +226,7 @@ def _open(location: Location) -> Opened:
         if location.fence is not None and not location.is_read_only:
             hold = undo.enter_context(fences.hold(location.fence))
             generation = fences.generation(location.fence)  # cannot change while it is held
-        database = Database(location.directory, is_read_only=location.is_read_only)
+        database = open_database(location)
         undo.callback(database.close)
         index = Index(database, lambda: generation)
         make = None if location.is_read_only else location.make_domain
@@ -201,6 +234,19 @@ def _open(location: Location) -> Opened:
         packer = None if location.is_read_only or domain is None else Packer(index, domain)
         undo.pop_all()
         return Opened(index, domain, packer, hold)
+
+
+def open_database(location: Location) -> Database:
+    """Open the database of an index, and nothing around it; close it.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+    if isinstance(location.place, Path):
+        return SQLiteDatabase(location.place, is_read_only=location.is_read_only)
+    from modules.wrappers.dedup.postgresql_database import PostgreSQLDatabase
+
+    return PostgreSQLDatabase(location.place.url, location.place.key_domain)
 
 
 def _close(entry: _Entry) -> None:
@@ -215,16 +261,18 @@ def _close(entry: _Entry) -> None:
 
 
 def _key(location: Location) -> _Key:
+    if isinstance(location.place, Remote):
+        return location.place.key_domain, 0, 0, location.is_read_only
     try:
-        status = os.stat(location.directory)
+        status = os.stat(location.place)
     except OSError as error:
         raise Unavailable(
             error.strerror or str(error),
             operation="open index",
-            subject=str(location.directory),
+            subject=str(location.place),
             hint="is the volume mounted?",
         ) from error
-    return str(location.directory), status.st_dev, status.st_ino, location.is_read_only
+    return str(location.place), status.st_dev, status.st_ino, location.is_read_only
 
 
 _instances: Final[weakref.WeakSet[OpenIndexes]] = weakref.WeakSet()

@@ -52,11 +52,14 @@ class Packer:
     A put names each chunk that it needs: :meth:`join` when another may be just storing it,
     :meth:`add` when nobody is. Before it records its object it calls :meth:`wait` for the packs
     that are needed, or :meth:`abandon`.
+
+    Attributes:
+        domain: for the trailers; may be locked.
     """
 
     def __init__(self, index: Index, domain: Domain) -> None:
         self._index = index
-        self._domain = domain
+        self.domain = domain
         self._changed = threading.Condition()
         self._open: Pack | None = None
         self._unrecorded: list[Pack] = []
@@ -115,7 +118,7 @@ class Packer:
                 pack.payloads.append(payload)
                 pack.size_bytes += len(payload)
             _use(pack, needed)
-            if pack.size_bytes < self._domain.pack_bytes and len(pack.blobs) < MAX_BLOBS:
+            if pack.size_bytes < self.domain.pack_bytes and len(pack.blobs) < MAX_BLOBS:
                 return None
             self._seal(pack)
             return pack
@@ -139,7 +142,7 @@ class Packer:
         """
         try:
             blobs = list(pack.blobs.values())
-            trailer = format_trailer(self._domain, pack.uid, blobs)
+            trailer = format_trailer(self.domain, pack.uid, blobs)
             size_bytes = pack.size_bytes + len(trailer)
             self._index.open_pack(pack.uid)
             module_data = store(PackStream([*pack.payloads, trailer]), size_bytes)

@@ -2,124 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-import zstandard
-from blake3 import blake3
-
-from modules.errors import NotFound, ObjectNotFound
-from modules.streams import ReadStream
-from modules.wrappers.dedup.domain import Domain
-from modules.wrappers.dedup.format import DATA, RECIPE, RUN, Blob, damaged, decode
-from modules.wrappers.dedup.index import Place
-from modules.wrappers.dedup.recipe import Node, parse_node
-from modules.wrappers.inner_reader import InnerReader
+from modules.errors import NotFound
+from modules.wrappers.dedup.blobs import BlobReader
+from modules.wrappers.dedup.format import DATA, damaged
+from modules.wrappers.dedup.recipe import Node
+from modules.wrappers.dedup.windows import Run, Window
 
 READ_AHEAD_BYTES: Final = 512 * 1024
 _WINDOW: Final = 256
-_MAX_OPEN: Final = 2
-
-Find = Callable[[list[bytes]], dict[bytes, Place]]
-OpenPack = Callable[[str], ReadStream]
-
-
-class BlobReader:
-    """Reads chunks and recipe nodes from packs; keeps two packs open. For one thread at a time.
-
-    Args:
-        find: looks chunks up in the index.
-        open_pack: opens a pack of the inner module.
-        subject: for errors.
-    """
-
-    def __init__(self, domain: Domain, find: Find, open_pack: OpenPack, subject: str) -> None:
-        self._keys = {DATA: domain.id_key, RECIPE: domain.node_key}
-        self._find = find
-        self._open_pack = open_pack
-        self._subject = subject
-        self._open: dict[str, InnerReader] = {}
-        self._decompressor = zstandard.ZstdDecompressor()
-
-    def find(self, ids: list[bytes]) -> dict[bytes, Place]:
-        """Return where chunks are.
-
-        Raises:
-            IntegrityError: one is not there.
-        """
-        found = self._find(ids)
-        if any(id_ not in found for id_ in ids):
-            raise damaged("a chunk is not in the index", self._subject)
-        return found
-
-    def read(self, id_: bytes, place: Place | None = None) -> tuple[int, bytes | memoryview]:
-        """Return kind and content of a chunk, proven by its id."""
-        place = place or self.find([id_])[id_]
-        try:
-            payload = self.payload(place.pack, place.blob.offset, place.blob)
-        except NotFound:
-            place = self._moved(id_, place)
-            payload = self.payload(place.pack, place.blob.offset, place.blob)
-        return place.blob.kind, self.prove(payload, place.blob)
-
-    def payload(self, pack: str, offset: int, blob: Blob) -> bytes:
-        """Return the payload of a blob, as it is stored."""
-        return b"" if blob.codec == RUN else self.read_at(pack, offset, blob.stored_bytes)
-
-    def read_at(self, pack: str, offset: int, size: int) -> bytes:
-        """Return bytes of a pack.
-
-        Raises:
-            NotFound: it is gone.
-        """
-        reader = self._open.pop(pack, None)
-        if reader is None:
-            stream = self._open_pack(pack)
-            reader = InnerReader(
-                stream, operation="read deduplicated object", subject=self._subject
-            )
-            while len(self._open) >= _MAX_OPEN:
-                self._open.pop(next(iter(self._open))).close()
-        self._open[pack] = reader
-        return reader.read_at(offset, size)
-
-    def prove(self, payload: bytes | memoryview, blob: Blob) -> bytes | memoryview:
-        """Return the content of a blob.
-
-        Raises:
-            IntegrityError: it is not what the id says.
-        """
-        plain = decode(payload, blob, self._decompressor, self._subject)
-        key = self._keys.get(blob.kind)
-        if key is None or blake3(plain, key=key).digest() != blob.id:
-            raise damaged("a chunk is not what its id says", self._subject)
-        return plain
-
-    def node(self, id_: bytes) -> Node:
-        """Return a recipe node."""
-        kind, content = self.read(id_)
-        if kind != RECIPE:
-            raise damaged("a chunk stands where a recipe node must", self._subject)
-        return parse_node(bytes(content), subject=self._subject)
-
-    def close(self) -> None:
-        """Close all packs; again is silent."""
-        while self._open:
-            self._open.popitem()[1].close()
-
-    def _moved(self, id_: bytes, place: Place) -> Place:
-        """Look again, once, for a chunk whose pack is gone: it was compacted meanwhile."""
-        found = self._find([id_]).get(id_)
-        if found is None:
-            raise ObjectNotFound(
-                "it was deleted while it was read",
-                operation="read deduplicated object",
-                subject=self._subject,
-            )
-        if found.pack == place.pack:
-            raise damaged("a pack is missing", self._subject)
-        return found
 
 
 class DedupStream:
@@ -137,14 +30,15 @@ class DedupStream:
         self._position = 0
         self._is_closed = False
         self._path: list[tuple[Node, int]] = []  # nodes from the root, and where each begins
-        self._window: tuple[int, int, dict[bytes, Place]] | None = None
-        self._run: _Run | None = None
-        self._chunk: tuple[int, bytes | memoryview] = (0, b"")  # where it begins
+        self._window: Window | None = None
+        self._number = -1  # of the chunk, in its leaf
+        self._content: bytes | memoryview = b""  # of the chunk, which begins at _start
+        self._start = self._size = 0
         self._read_end = -1
         if kind == DATA:
             _, content = blobs.read(root)
-            self._chunk = (0, content)
-            self._require_length(len(content))
+            self._content, self._size = content, len(content)
+            self._require_length(self._size)
         else:
             node = blobs.node(root)
             self._path.append((node, 0))
@@ -162,10 +56,17 @@ class DedupStream:
         ahead = READ_AHEAD_BYTES if self._position == self._read_end else 0
         parts: list[bytes | memoryview] = []
         while missing > 0:
-            part = self._part(missing, max(ahead, min(missing, READ_AHEAD_BYTES)))
-            self._position += len(part)
-            missing -= len(part)
+            offset = self._position - self._start
+            if not 0 <= offset < self._size:
+                self._load(max(ahead, min(missing, READ_AHEAD_BYTES)))
+                offset = self._position - self._start
+            part, taken = self._content, self._size - offset
+            if offset or taken > missing:
+                taken = min(taken, missing)
+                part = memoryview(part)[offset : offset + taken]
             parts.append(part)
+            self._position += taken
+            missing -= taken
         self._read_end = self._position
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
@@ -192,8 +93,8 @@ class DedupStream:
         """Close the packs; again is silent."""
         if not self._is_closed:
             self._is_closed = True
-            self._run = None
-            self._chunk = (0, b"")
+            self._window = None
+            self._content, self._size = b"", 0
             self._path.clear()
             self._blobs.close()
 
@@ -222,24 +123,23 @@ class DedupStream:
     ) -> None:
         self.close()
 
-    def _part(self, wanted: int, ahead: int) -> bytes | memoryview:
-        """Return 1 to *wanted* bytes from the position, which is inside the object."""
-        start, content = self._chunk
-        if not start <= self._position < start + len(content):
-            start, content = self._chunk = self._load(ahead)
-        offset = self._position - start
-        if not offset and len(content) <= wanted:
-            return content
-        return memoryview(content)[offset : offset + wanted]
-
-    def _load(self, ahead: int) -> tuple[int, bytes | memoryview]:
-        """Return the chunk at the position, and where it begins."""
-        leaf, leaf_start = self._leaf()
-        number = leaf.find(self._position - leaf_start)
-        content = self._content(leaf, leaf_start, number, ahead)
-        if len(content) != leaf.length_of(number):
+    def _load(self, ahead: int) -> None:
+        """Take the chunk at the position."""
+        leaf, leaf_start = self._path[-1]
+        at = self._position - leaf_start
+        if leaf.level or not 0 <= at < leaf.starts[-1]:
+            leaf, leaf_start = self._leaf()
+            at = self._position - leaf_start
+        number = self._number + 1  # as a rule the next one
+        starts = leaf.starts
+        if number >= len(leaf.ids) or starts[number] != at:
+            number = leaf.find(at)
+        content = self._read_chunk(leaf, number, ahead)
+        size = len(content)
+        if size != starts[number + 1] - starts[number]:
             raise damaged("a chunk has another length than its recipe says", self._subject)
-        return leaf_start + leaf.starts[number], content
+        self._start, self._size, self._content = leaf_start + starts[number], size, content
+        self._number = number
 
     def _leaf(self) -> tuple[Node, int]:
         """Return the leaf that holds the position; reads the nodes above it that changed."""
@@ -258,37 +158,29 @@ class DedupStream:
                 raise damaged("a recipe node is not the one that must be there", self._subject)
             self._path.append((child, start + node.starts[number]))
 
-    def _content(self, leaf: Node, leaf_start: int, number: int, ahead: int) -> bytes | memoryview:
-        places = self._places(leaf, leaf_start, number)
-        place = places[leaf.ids[number]]
+    def _read_chunk(self, leaf: Node, number: int, ahead: int) -> bytes | memoryview:
+        """Return a chunk, out of what was read ahead, or reading ahead."""
+        window = self._window
+        if window is None or not window.first <= number < window.end or window.leaf is not leaf:
+            window = self._window = self._look_up(leaf, number)
+        place = window.places[number - window.first]
         if place.blob.kind != DATA:
             raise damaged("a recipe node stands where a chunk must", self._subject)
-        run = self._run
-        payload = None if run is None else run.find(place)
+        payload: bytes | memoryview | None = window.run.find(place)
         if payload is None:
-            size = _run_bytes(leaf, number, places, ahead)
-            if size > place.blob.stored_bytes and place.blob.codec != RUN:
-                try:
-                    data = self._blobs.read_at(place.pack, place.blob.offset, size)
-                except NotFound:  # compacted meanwhile; the chunk is looked up again below
-                    self._window = None
-                else:
-                    self._run = run = _Run(place.pack, place.blob.offset, memoryview(data))
-                    payload = run.find(place)
-        if payload is None:
-            return self._blobs.read(leaf.ids[number], place)[1]
+            try:
+                payload = window.fetch(self._blobs, number, ahead)
+            except NotFound:  # compacted meanwhile: look the chunk up again
+                self._window = None
+                return self._blobs.read(leaf.ids[number], place)[1]
         return self._blobs.prove(payload, place.blob)
 
-    def _places(self, leaf: Node, leaf_start: int, number: int) -> dict[bytes, Place]:
+    def _look_up(self, leaf: Node, number: int) -> Window:
         """Return where the chunk is, looked up together with those that follow."""
-        if self._window is not None:
-            start, end, places = self._window
-            if start == leaf_start and leaf.ids[number] in places and number < end:
-                return places
-        ids = list(dict.fromkeys(leaf.ids[number : number + _WINDOW]))
-        places = self._blobs.find(ids)
-        self._window = (leaf_start, number + _WINDOW, places)
-        return places
+        run = Run() if self._window is None else self._window.run
+        ids = leaf.ids[number : number + _WINDOW]
+        found = self._blobs.find(list(dict.fromkeys(ids)))
+        return Window(leaf, number, [found[id_] for id_ in ids], run)
 
     def _require_length(self, found: int) -> None:
         if found != self._length:
@@ -297,43 +189,3 @@ class DedupStream:
     def _require_open(self) -> None:
         if self._is_closed:
             raise ValueError("the stream is closed")
-
-
-class _Run:
-    """Payloads that lie one behind the other in a pack, read at once."""
-
-    __slots__ = ("_data", "_offset", "_pack")
-
-    def __init__(self, pack: str, offset: int, data: memoryview) -> None:
-        self._pack = pack
-        self._offset = offset
-        self._data = data
-
-    def find(self, place: Place) -> memoryview | None:
-        """Return the payload of a blob, None when it is not in here."""
-        blob = place.blob
-        start = blob.offset - self._offset
-        if place.pack != self._pack or blob.codec == RUN or start < 0:
-            return None
-        if start + blob.stored_bytes > len(self._data):
-            return None
-        return self._data[start : start + blob.stored_bytes]
-
-
-def _run_bytes(leaf: Node, number: int, places: dict[bytes, Place], ahead: int) -> int:
-    """Return how many bytes hold the chunk and those that follow it in leaf and pack alike."""
-    first = places[leaf.ids[number]]
-    size = first.blob.stored_bytes
-    plain = leaf.length_of(number)
-    for id_ in leaf.ids[number + 1 :]:
-        place = places.get(id_)
-        if plain >= ahead or place is None or place.pack != first.pack:
-            break
-        blob = place.blob
-        if blob.codec == RUN:
-            continue
-        if blob.offset != first.blob.offset + size:
-            break
-        size += blob.stored_bytes
-        plain += blob.plain_bytes
-    return size

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from modules.errors import Conflict, IntegrityError, StorageError
 from modules.streams import ReadStream
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.blobs import BlobReader
+from modules.wrappers.dedup.database import Connection
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import RECIPE, Blob, ModuleData, parse_module_data
-from modules.wrappers.dedup.index import Connection, Index, Place, epoch_of
-from modules.wrappers.dedup.reader import BlobReader
+from modules.wrappers.dedup.index import Index, Place
 from modules.wrappers.dedup.recipe import Node, parse_node
+from modules.wrappers.dedup.rows import epoch_of
 from modules.wrappers.dedup.tools import read_trailer
 
 _OPERATION = "rebuild index"
@@ -36,13 +38,19 @@ class RebuildReport:
 
 
 def rebuild(
-    index: Index, key_domain: str, open_pack: OpenPack, packs: Iterable[str], objects: Iterable[str]
+    index: Index,
+    key_domain: str,
+    open_pack: OpenPack,
+    packs: Iterable[str],
+    objects: Iterable[str],
+    unlock: Callable[[Domain], Domain] = lambda domain: domain,
 ) -> RebuildReport:
     """Fill an index that has no object; all of it in one transaction.
 
     Args:
         packs: inner module_data; what is no pack of this domain is skipped.
         objects: module_data of every object that must stay.
+        unlock: gives a domain its id key, where that is wrapped; raises StorageError.
 
     Raises:
         Conflict: the index has objects.
@@ -52,6 +60,7 @@ def rebuild(
     report = RebuildReport()
     wanted = [(name, parse_module_data(name)) for name in sorted(set(objects))]
     found = _read_trailers(open_pack, packs, key_domain, {w.domain for _, w in wanted}, report)
+    found.unlock(unlock)
 
     def fill(connection: Connection) -> None:
         if connection.execute("SELECT 1 FROM object LIMIT 1").fetchone() is not None:
@@ -80,6 +89,17 @@ def rebuild(
 class _Found:
     domain: Domain
     packs: list[tuple[str, bytes, int, tuple[Blob, ...]]] = field(default_factory=list)
+    others: list[Domain] = field(default_factory=list)  # the same, the id key wrapped otherwise
+
+    def unlock(self, unlock: Callable[[Domain], Domain]) -> None:
+        """Take a domain whose id key can be had: in older packs older tenant keys wrap it."""
+        for last, domain in enumerate((*self.others, self.domain), -len(self.others)):
+            try:
+                self.domain = unlock(domain)
+                return
+            except StorageError:
+                if not last:
+                    raise
 
 
 def _read_trailers(
@@ -105,6 +125,8 @@ def _read_trailers(
         if domain != found.domain:
             report.skipped.append(f"{name}: it is of another domain than the first")
             continue
+        if domain.wrap not in {known.wrap for known in (found.domain, *found.others)}:
+            found.others.append(domain)
         found.packs.append((name, trailer.uid, size, trailer.blobs))
     if found is None:
         raise IntegrityError(
@@ -128,7 +150,7 @@ def _add_packs(connection: Connection, found: _Found, now: float) -> dict[bytes,
         if number is None:
             continue
         connection.executemany(
-            "INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
+            "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING",
             [
                 (b.id, b.kind, *number, b.offset, b.stored_bytes, b.plain_bytes, b.codec, epoch)
                 for b in blobs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,11 @@ from typing import Final
 from modules import fences
 from modules.durable import fsync_directory
 from modules.errors import StorageError, translated_oserror
-from modules.streams import ReadStream
 from modules.wrappers.dedup import schema
-from modules.wrappers.dedup.database import Database
 from modules.wrappers.dedup.index import Index
-from modules.wrappers.dedup.opening import Location
-from modules.wrappers.dedup.rebuilding import RebuildReport, rebuild
+from modules.wrappers.dedup.opening import Location, open_database
+from modules.wrappers.dedup.rebuilding import RebuildReport
+from modules.wrappers.dedup.sqlite_database import SQLiteDatabase
 
 _WORK: Final = "dedup.renewing"
 _FILES: Final = tuple(f"{schema.DATABASE_NAME}.db{end}" for end in ("", "-wal", "-shm"))
@@ -27,10 +26,10 @@ _FILES: Final = tuple(f"{schema.DATABASE_NAME}.db{end}" for end in ("", "-wal", 
 def known_packs(location: Location) -> list[str]:
     """Return the module_data of the packs that an index has, as far as it can be read."""
     found: list[str] = []
-    if not (location.directory / _FILES[0]).exists():
+    if not location.has_index:
         return found
     try:
-        database = Database(location.directory, is_read_only=location.is_read_only)
+        database = open_database(location)
         with closing(database), database.reading("list packs") as connection:
             for (name,) in connection.execute(
                 "SELECT module_data FROM pack WHERE state != ?", (schema.PACK_OPEN,)
@@ -42,20 +41,19 @@ def known_packs(location: Location) -> list[str]:
 
 
 def renew(
-    location: Location,
-    key_domain: str,
-    open_pack: Callable[[str], ReadStream],
-    packs: Iterable[str],
-    objects: Iterable[str],
-    patience_s: float,
+    location: Location, make: Callable[[Index], RebuildReport], patience_s: float
 ) -> RebuildReport:
     """Make the index at *location* anew, alone in its volume; see rebuilding.
 
     It takes the old one's place when it is complete; that stays as dedup.db.replaced-TIME. Killed
     before, the old one is still there.
 
+    Args:
+        make: fills the new index.
+
     Raises:
         Busy: somebody did not let go of the volume in time.
+        NotSupported: it is not in a file.
         StorageError: nothing was changed.
     """
     directory = location.directory
@@ -66,9 +64,8 @@ def renew(
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700)
         try:
-            with closing(Database(work)) as database:
-                index = Index(database, lambda: 0)
-                report = rebuild(index, key_domain, open_pack, packs, objects)
+            with closing(SQLiteDatabase(work)) as database:
+                report = make(Index(database, lambda: 0))
             _take_place(work, directory)
         finally:
             shutil.rmtree(work, ignore_errors=True)

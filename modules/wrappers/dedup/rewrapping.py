@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final
 
 from modules.wrappers.dedup import schema
-from modules.wrappers.dedup.index import Connection, Index
+from modules.wrappers.dedup.database import Connection
+from modules.wrappers.dedup.index import Index
 
 _BATCH: Final = 100
 

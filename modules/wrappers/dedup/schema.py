@@ -1,9 +1,8 @@
-"""The tables of the index, ``dedup.db`` in the volume's state directory. docs/formats.md."""
+"""The tables of the index, as SQLite is told; docs/formats.md."""
 
 from __future__ import annotations
 
-import sqlite3
-from typing import Final
+from typing import Any, Final
 
 DATABASE_NAME: Final = "dedup"
 
@@ -14,7 +13,7 @@ PACK_DEAD: Final = 2
 OBJECT_LIVE: Final = 0
 OBJECT_QUARANTINED: Final = 1
 
-_TABLES: Final = (
+TABLES: Final = (
     "CREATE TABLE domain (id BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID",
     # one row: the epoch, and sums of the live objects
     """CREATE TABLE total (
@@ -32,15 +31,15 @@ _TABLES: Final = (
         "offset" INTEGER NOT NULL, stored_bytes INTEGER NOT NULL, plain_bytes INTEGER NOT NULL,
         codec INTEGER NOT NULL,
         refs INTEGER NOT NULL, zero_epoch INTEGER NOT NULL) WITHOUT ROWID""",
-    "CREATE INDEX chunk_zero ON chunk (zero_epoch) WHERE refs = 0",
+    "CREATE INDEX chunk_zero ON chunk (zero_epoch, id) WHERE refs = 0",
     """CREATE TABLE object (
         uid BLOB PRIMARY KEY, root BLOB NOT NULL, length INTEGER NOT NULL, state INTEGER NOT NULL,
         changed_at REAL NOT NULL) WITHOUT ROWID""",
 )
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    for statement in _TABLES:
+def _create(connection: Any) -> None:
+    for statement in TABLES:
         connection.execute(statement)
 
 

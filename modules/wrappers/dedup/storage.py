@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from modules import StorageModule
 from modules.context import Context, content_length
 from modules.errors import (
-    ConfigurationError,
-    IntegrityError,
     InvalidArgument,
     InvalidModuleData,
     ObjectNotFound,
-    PermissionDenied,
     StorageError,
     SubstrateError,
     VolumeNotFound,
-    translated_oserror,
 )
-from modules.extensions import (
-    SupportsFence,
-    SupportsRewrap,
-    SupportsStateDir,
-    SupportsSweep,
-    SupportsUpkeep,
-    SupportsVolumeIdentity,
-    SweepReport,
-)
+from modules.extensions import SupportsRewrap, SupportsSweep, SupportsUpkeep, SweepReport
 from modules.fences import PATIENCE_S
 from modules.streams import SupportsRead
-from modules.wrappers.base import DEFAULT_DOMAIN, Wrapper
 from modules.wrappers.dedup import sweeping
+from modules.wrappers.dedup.blobs import BlobReader
 from modules.wrappers.dedup.collecting import GRACE, CollectReport, ShouldStop, never
 from modules.wrappers.dedup.compacting import CompactReport, compact
 from modules.wrappers.dedup.delete_fence import hold_deletes
-from modules.wrappers.dedup.domain import AVERAGES, MIB, Domain, check_parameters
+from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import ModuleData, parse_module_data, unknown_module_data
 from modules.wrappers.dedup.fsck import FsckReport, check
-from modules.wrappers.dedup.opening import Location, Opened, OpenIndexes
+from modules.wrappers.dedup.index import Index
+from modules.wrappers.dedup.indexed import IndexedWrapper
+from modules.wrappers.dedup.opening import Opened
 from modules.wrappers.dedup.packs import PackStream
-from modules.wrappers.dedup.reader import BlobReader, DedupStream
+from modules.wrappers.dedup.reader import DedupStream
 from modules.wrappers.dedup.rebuilding import RebuildReport, rebuild
 from modules.wrappers.dedup.renewing import known_packs, renew
 from modules.wrappers.dedup.rewrapping import rewrap_packs
-from modules.wrappers.dedup.schema import DATABASE_NAME
 from modules.wrappers.dedup.tools import Tools
 from modules.wrappers.dedup.upkeep import collect, keep_up
 from modules.wrappers.dedup.writer import Put
@@ -58,7 +44,7 @@ from modules.wrappers.dedup.writer import Put
 _READ: Final = "read deduplicated object"
 
 
-class DedupStorage(Wrapper):
+class DedupStorage(IndexedWrapper):
     """Stores equal chunks of content once, in packs that it keeps in another module.
 
     Chunks are shared within a key domain: a volume and its clones. Put it above encryption, never
@@ -71,30 +57,12 @@ class DedupStorage(Wrapper):
         pack_bytes: when a pack is full; for new volumes. A put holds at most two in memory.
         codec: "zstd" or "none", for each chunk; for new volumes.
         state_dir: where the indexes are, for an inner module that has no state directories.
+        index: the same in PostgreSQL, for several hosts: ``postgresql+psycopg://...``. Only for an
+            inner module without snapshots: the index would not follow them.
+        keys: as for EncryptedStorage: the key of chunk ids is then wrapped by the tenant's key, and
+            destroyed with it; for new volumes.
         key_domain: the domain where nobody knows the volume's.
     """
-
-    binds_to_domain = True
-
-    def __init__(
-        self,
-        *,
-        inner: str,
-        average_bytes: int = AVERAGES[0],
-        pack_bytes: int = 16 * MIB,
-        codec: str = "zstd",
-        state_dir: str | None = None,
-        key_domain: str = DEFAULT_DOMAIN,
-    ) -> None:
-        super().__init__(inner=inner, key_domain=key_domain)
-        check_parameters(average_bytes, pack_bytes, codec)
-        if state_dir is not None and not (isinstance(state_dir, str) and os.path.isabs(state_dir)):
-            raise ConfigurationError("must be an absolute path", field="state_dir")
-        self._average_bytes = average_bytes
-        self._pack_bytes = pack_bytes
-        self._is_compressed = codec == "zstd"
-        self._state_dir = state_dir
-        self._indexes = OpenIndexes()
 
     def offers(self, inner: StorageModule) -> dict[str, Any]:
         """Return what holds around *inner*.
@@ -105,8 +73,8 @@ class DedupStorage(Wrapper):
         self._check_state_dir(inner)
         found = super().offers(inner)
         found.pop("upkeep", None)  # our own does the inner module's, too
-        if "rewrap_kept" in found:
-            found["rewrap_kept"] = self._rewrap_kept
+        if self.keys is not None or isinstance(inner, SupportsRewrap):
+            found["rewrap"], found["rewrap_kept"] = self._rewrap, self._rewrap_kept
         return found
 
     def available(self, context: Context, module_data: str) -> bool:
@@ -155,7 +123,10 @@ class DedupStorage(Wrapper):
         with suppress(VolumeNotFound), self._changing(context) as opened:
             if opened.domain is None or opened.domain.id != parsed.domain:
                 return
-            self._check_mac(opened.domain, parsed, module_data)
+            if not opened.domain.is_locked:
+                self._check_mac(opened.domain, parsed, module_data)
+            elif not opened.index.has_object(parsed.uid, parsed.root, parsed.length):
+                return
             with hold_deletes(self._fence(context)):
                 opened.index.delete_object(parsed.uid)
 
@@ -226,20 +197,21 @@ class DedupStorage(Wrapper):
             if not isinstance(inner, SupportsSweep):
                 raise InvalidArgument("the inner module cannot name its objects", field="packs")
             packs = inner.sweep(context, (), older_than=timedelta(0)).unreferenced
-        with self._opened(context) as opened:
+        with self._changing(context) as opened:
             report = rebuild(
                 opened.index,
                 self.key_domain(context),
                 partial(inner.get_read_stream, context),
                 packs,
                 objects,
+                self._unlock,
             )
         self._indexes.close_volume(self._location(context))
         return report
 
     def has_index(self, context: Context) -> bool:
         """Tell whether anything was ever put there, or the index is lost; makes none."""
-        return (self._location(context).directory / f"{DATABASE_NAME}.db").exists()
+        return self._location(context).has_index
 
     def known_packs(self, context: Context) -> list[str]:
         """Return the inner module_data of all packs that the index has, as far as it is readable.
@@ -267,7 +239,12 @@ class DedupStorage(Wrapper):
         location = self._location(context)
         self._indexes.close_volume(location)
         open_pack = partial(self.inner(context).get_read_stream, context)
-        return renew(location, self.key_domain(context), open_pack, packs, objects, patience_s)
+        key_domain = self.key_domain(context)
+
+        def make(index: Index) -> RebuildReport:
+            return rebuild(index, key_domain, open_pack, packs, objects, self._unlock)
+
+        return renew(location, make, patience_s)
 
     @contextmanager
     def _tools(self, context: Context) -> Iterator[Tools]:
@@ -311,15 +288,18 @@ class DedupStorage(Wrapper):
         return made
 
     def _rewrap(self, context: Context, module_data: str) -> str:
-        """Return *module_data*: it has no key in it; those of the packs are ``rewrap_kept``."""
+        """Return *module_data*: it has no key in it; those of packs and ids are ``rewrap_kept``."""
         parse_module_data(module_data)
         return module_data
 
     def _rewrap_kept(self, context: Context) -> Iterator[bool]:
         inner = self.inner(context)
-        assert isinstance(inner, SupportsRewrap)
-        yield from inner.rewrap_kept(context)
-        with self._changing(context) as opened:
+        if not self.has_index(context):
+            return
+        with self._changing(context) as opened:  # wraps the id key anew
+            if not isinstance(inner, SupportsRewrap):
+                return
+            yield from inner.rewrap_kept(context)
 
             def rewrap(pack: str) -> str:
                 opened.check()
@@ -362,94 +342,6 @@ class DedupStorage(Wrapper):
     def _check_mac(self, domain: Domain, parsed: ModuleData, module_data: str) -> None:
         if not domain.check_mac(parsed.mac, parsed.uid, parsed.root, parsed.length):
             raise unknown_module_data(module_data)
-
-    @contextmanager
-    def _opened(self, context: Context) -> Iterator[Opened]:
-        key_domain = self.key_domain(context)
-        with self._indexes.lease(self._location(context)) as opened:
-            if opened.domain is not None and opened.domain.key_domain != key_domain:
-                raise IntegrityError(
-                    "it belongs to another key domain",
-                    operation="open index",
-                    subject=opened.index.database.name,
-                    hint="was it copied from another volume?",
-                )
-            yield opened
-
-    @contextmanager
-    def _changing(self, context: Context) -> Iterator[Opened]:
-        """Open the index of a volume that may be changed.
-
-        Raises:
-            InvalidArgument: the context asks for a snapshot.
-            PermissionDenied: the volume is a replica.
-        """
-        if context.get("snapshot") is not None:
-            raise InvalidArgument(
-                "a snapshot cannot be changed",
-                field="context.snapshot",
-                operation="change snapshot",
-                subject=str(context["snapshot"])[:80],
-                hint="clone it, and change the clone",
-            )
-        with self._opened(context) as opened:
-            if opened.index.database.is_read_only:
-                raise PermissionDenied(
-                    "it is a read-only replica",
-                    operation="change volume",
-                    subject=str(context.get("tenant"))[:80],
-                    hint="break it off from what it is a replica of first",
-                )
-            yield opened
-
-    def _location(self, context: Context) -> Location:
-        inner = self.inner(context)
-        is_read_only = context.get("snapshot") is not None
-        if isinstance(inner, SupportsStateDir):
-            directory = inner.state_dir(context)
-            if not is_read_only and isinstance(inner, SupportsVolumeIdentity):
-                is_read_only = inner.identity(context).is_read_only
-        else:
-            directory = self._own_directory(self.key_domain(context))
-        return Location(directory, self._fence(context), is_read_only, partial(self._new, context))
-
-    def _fence(self, context: Context) -> Path | None:
-        inner = self.inner(context)
-        return inner.fence(context) if isinstance(inner, SupportsFence) else None
-
-    def _own_directory(self, key_domain: str) -> Path:
-        if self._state_dir is None:
-            raise self._no_state_dir()
-        name = hashlib.sha256(key_domain.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        path = Path(self._state_dir, name)
-        with translated_oserror(operation="make directory for index", subject=str(path)):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
-
-    def _new(self, context: Context) -> Domain:
-        return Domain.make(
-            self.key_domain(context),
-            average_bytes=self._average_bytes,
-            pack_bytes=self._pack_bytes,
-            is_compressed=self._is_compressed,
-        )
-
-    def _check_state_dir(self, inner: StorageModule) -> None:
-        if isinstance(inner, SupportsStateDir):
-            if self._state_dir is not None:
-                raise ConfigurationError(
-                    "the inner module has state directories: an index elsewhere would not be"
-                    " snapshotted and rolled back with the packs",
-                    field="state_dir",
-                )
-        elif self._state_dir is None:
-            raise self._no_state_dir()
-
-    def _no_state_dir(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self._inner_name} has no state directories: say where the index is to be",
-            field="state_dir",
-        )
 
     def _inner_data(self, module_data: str) -> str:
         raise InvalidModuleData(

@@ -9,10 +9,11 @@ from typing import Final
 from modules.errors import InvalidArgument, StorageError
 from modules.extensions import SweepReport
 from modules.wrappers.dedup import schema
+from modules.wrappers.dedup.blobs import BlobReader
+from modules.wrappers.dedup.database import Connection
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import RECIPE, ModuleData, parse_module_data
-from modules.wrappers.dedup.index import Connection, Index
-from modules.wrappers.dedup.reader import BlobReader
+from modules.wrappers.dedup.index import Index
 from modules.wrappers.dedup.tools import Tools
 
 _BATCH: Final = 1000
@@ -35,24 +36,27 @@ def sweep_objects(
     oldest_kept = index.clock() - older_than.total_seconds()
     with index.database.reading("sweep") as connection:
         connection.execute("CREATE TEMP TABLE IF NOT EXISTS live (uid BLOB PRIMARY KEY, name TEXT)")
+        connection.execute("DELETE FROM live")  # of a sweep that failed
         elsewhere = _fill(connection, live, domain)
         connection.execute("BEGIN")
         scanned, young = connection.execute(
-            "SELECT count(*), coalesce(sum(changed_at > ?"
-            " AND uid NOT IN (SELECT uid FROM temp.live)), 0) FROM object WHERE state = ?",
+            "SELECT count(*), count(*) FILTER (WHERE changed_at > ?"
+            " AND NOT EXISTS (SELECT 1 FROM live WHERE live.uid = object.uid))"
+            " FROM object WHERE state = ?",
             (oldest_kept, schema.OBJECT_LIVE),
         ).fetchone()
         lost: list[Row] = connection.execute(
             "SELECT uid, root, length FROM object WHERE state = ? AND changed_at <= ?"
-            " AND uid NOT IN (SELECT uid FROM temp.live)",
+            " AND NOT EXISTS (SELECT 1 FROM live WHERE live.uid = object.uid)",
             (schema.OBJECT_LIVE, oldest_kept),
         ).fetchall()
         gone = connection.execute(
-            "SELECT name FROM temp.live WHERE uid NOT IN (SELECT uid FROM object WHERE state = ?)",
+            "SELECT name FROM live WHERE NOT EXISTS"
+            " (SELECT 1 FROM object WHERE object.uid = live.uid AND object.state = ?)",
             (schema.OBJECT_LIVE,),
         ).fetchall()
         connection.execute("COMMIT")
-        connection.execute("DROP TABLE temp.live")
+        connection.execute("DROP TABLE live")
     if lost and not dry_run:
         _set_aside(index, lost)
     return SweepReport(
@@ -116,7 +120,9 @@ def _fill(connection: Connection, live: Iterable[str], domain: Domain) -> list[s
     for name in live:
         parsed = parse_module_data(name)
         if parsed.domain == domain.id:
-            connection.execute("INSERT OR IGNORE INTO temp.live VALUES (?, ?)", (parsed.uid, name))
+            connection.execute(
+                "INSERT INTO live VALUES (?, ?) ON CONFLICT DO NOTHING", (parsed.uid, name)
+            )
         else:
             elsewhere.append(name)
     return elsewhere

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from modules.fences import Hold
 from modules.streams import ReadStream
+from modules.wrappers.dedup.blobs import BlobReader, Find
 from modules.wrappers.dedup.domain import Domain
 from modules.wrappers.dedup.format import FOOT, Trailer, damaged, parse_trailer, trailer_bytes
 from modules.wrappers.dedup.index import Index
 from modules.wrappers.dedup.packs import Store
-from modules.wrappers.dedup.reader import BlobReader, Find
 from modules.wrappers.inner_reader import InnerReader
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
+from modules.errors import KeyDestroyed
 from modules.wrappers.dedup import schema
 from modules.wrappers.dedup.collecting import (
     CollectReport,
@@ -35,8 +37,9 @@ def keep_up(tools: Tools, is_over: ShouldStop, *, grace: timedelta) -> bool:
 
     if _has_garbage(tools, grace):
         collect(tools, should_stop, grace=grace)
-    if not should_stop():
-        compact(tools, should_stop)
+    with suppress(KeyDestroyed):  # nothing can be read any more; what is deleted goes all the same
+        if not should_stop():
+            compact(tools, should_stop)
     return should_stop()
 
 
