@@ -135,6 +135,7 @@ def test_a_lost_index_is_made_anew(plain: Store) -> None:
         assert "name one bucket" in plain.refused("dedup", "rebuild-index", "dedup", *wrong)
 
 
+@pytest.mark.slow
 def test_a_damaged_index_of_encrypted_packs_is_made_anew_with_a_snapshot(sealed: Store) -> None:
     sealed.says("snapshot", "create", "lean/photos", "monday")
     sealed.put("lean/photos", "later", TEXT[:5000])

@@ -47,12 +47,14 @@ def test_module_check_is_green(
         assert report["passed"] > (100 if substrate is directory_spec else 50)
 
 
+@pytest.mark.slow
 def test_objects_follow_their_volume(tmp_path: Path) -> None:
     one, two = (Stack(directory_spec(tmp_path / name), tmp_path) for name in ("one", "two"))
     with one, two:
         follow_the_volume(one, two)
 
 
+@pytest.mark.slow
 def test_a_put_fails_that_a_rollback_overtakes(tmp_path: Path) -> None:
     with Stack(directory_spec(tmp_path), tmp_path) as stack:
         fail_across_a_rollback(stack, "acme")
