@@ -49,7 +49,7 @@ def directory() -> Iterator[Path]:
 
 
 def sql(url: str, statement: str, key_domain: str = "default") -> list[Any]:
-    database = PostgreSQLDatabase(check_url(url), key_domain)
+    database = PostgreSQLDatabase(check_url(url), key_domain, "leaf")
     try:
         return database.write("test", lambda c: _rows(c.execute(statement)))
     finally:
@@ -158,6 +158,15 @@ def check(vault: Vault, url: str, logs: list[Path], kept: str) -> None:
     assert not any(vault.module.available({}, stored) for stored in gone)
     report = vault.module.fsck({}, level=3)
     assert report.is_clean, report.problems
+
+
+def test_the_index_of_another_modules_packs_is_refused(url: str, directory: Path) -> None:
+    stored = Vault(directory, index=url).put(b"x")
+    simple = ModuleSpec(SIMPLE, {"storage_dir": str(directory / "elsewhere")})
+    other = ModuleSpec(DEDUP, {"inner": "another", "index": url})
+    module = Modules({"another": simple, "dedup": other}).get("dedup")
+    with pytest.raises(ConfigurationError, match="packs in the module leaf"):
+        module.get_read_stream({}, stored)
 
 
 def test_threads_that_begin_at_once_make_one_index(url: str, directory: Path) -> None:
