@@ -12,12 +12,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 INSTALL := $(PIP) install --no-build-isolation --config-settings editable_mode=compat -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n auto --dist loadfile
 PINS := constraints.txt setup.cfg setup.py pyproject.toml
 JUNIT := build/junit
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv serve test test-slow test-zfs test-apache test-postgres powercut format lint types docs check bench pins clean
+.PHONY: help venv serve test test-slow test-zfs test-apache test-postgres test-seaweedfs powercut format lint types docs check bench pins clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -52,11 +53,11 @@ serve: $(VENV)/.runtime  ## start the store on 127.0.0.1:8080 with its data unde
 
 test: $(VENV)/.dev  ## the fast tests
 	@mkdir -p $(JUNIT)
-	@$(PYTEST) -m "not zfs and not apache and not postgres and not slow" --junitxml=$(JUNIT)/fast.xml $(PYTEST_ARGS)
+	@$(PYTEST) $(PARALLEL) -m "not zfs and not apache and not postgres and not seaweedfs and not slow" --junitxml=$(JUNIT)/fast.xml $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	@mkdir -p $(JUNIT)
-	@$(PYTEST) -m "slow and not zfs and not apache and not postgres" --timeout=600 --junitxml=$(JUNIT)/slow.xml $(PYTEST_ARGS)
+	@$(PYTEST) $(PARALLEL) -m "slow and not zfs and not apache and not postgres and not seaweedfs" --timeout=600 --junitxml=$(JUNIT)/slow.xml $(PYTEST_ARGS)
 
 test-zfs: $(VENV)/.dev  ## the tests on real ZFS; in a virtual machine where there is none (needs root)
 	@PYTHON=$(BIN)/python tools/test-zfs $(PYTEST_ARGS)
@@ -66,6 +67,13 @@ test-apache: $(VENV)/.dev  ## the tests under Apache with mod_wsgi
 
 test-postgres: $(VENV)/.dev  ## the tests on PostgreSQL
 	@PYTHON=$(BIN)/python tools/test-postgres $(PYTEST_ARGS)
+
+$(VENV)/.seaweedfs: $(PINS) | $(VENV)/.dev
+	@$(INSTALL) -e '.[seaweedfs]'
+	@touch $@
+
+test-seaweedfs: $(VENV)/.dev $(VENV)/.seaweedfs  ## the tests on SeaweedFS, a distributed S3 store
+	@PYTHON=$(BIN)/python tools/test-seaweedfs $(PYTEST_ARGS)
 
 powercut: $(VENV)/.dev  ## power cuts under write load in a virtual machine: docs/durability.md (needs root)
 	@tools/zfs-vm/setup
@@ -96,7 +104,7 @@ bench: $(VENV)/.dev  ## speed, as ratios to raw system calls
 
 pins:  ## write constraints.txt anew from the newest versions
 	@rm -rf build/pins && $(PYTHON) -m venv build/pins
-	@build/pins/bin/pip -q install '.[dev]'
+	@build/pins/bin/pip -q install '.[dev,seaweedfs]'
 	@{ echo "# What make installs. Written by make pins."; \
 		build/pins/bin/pip freeze --all | grep -vE '^(pip|wheel|zfsstore)\b'; } >constraints.txt
 

@@ -18,6 +18,8 @@ from zfsstore.cli.values import parse_size
 
 Say = Callable[[str], None]
 PARTS: Final = ("stores", "index", "http", "wrappers")
+VOLUMES: Final = "volumes"
+"""Measured only when it is asked for: it needs ZFS, and a user who may create datasets."""
 _EPILOG: Final = """\
 Each number is the median of several rounds; what is compared runs in the same round, in an
 order that rotates. The ratio is the median over the rounds of (this / fastest raw recipe).
@@ -38,8 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--record",
         type=Path,
         metavar="FILE",
-        help="put the tables into FILE, between its marks <!-- bench: FILE SYSTEM --> and "
-        "<!-- end -->",
+        help="put the tables into FILE, between its marks <!-- bench: FILE SYSTEM --> (of volumes "
+        "alone <!-- bench: volumes -->) and <!-- end -->",
     )
     parser.add_argument(
         "--dir",
@@ -59,7 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="size of each large object when 32 are stored at once (default: 128MiB, 8MiB)",
     )
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part")
+    parser.add_argument(
+        "--only",
+        choices=(*PARTS, VOLUMES),
+        action="append",
+        help="measure only this part; volumes (snapshots and clones, with --dataset) is in no "
+        "other run",
+    )
     parser.add_argument("--allow-memory", action="store_true", help="accept a tmpfs under --dir")
     return parser
 
@@ -82,6 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     args = build_parser().parse_args(argv)
     settings = parse_settings(args)
+    parts = args.only or PARTS
+    if VOLUMES in parts and settings.dataset is None:
+        print(
+            "bench: snapshots and clones of volumes are measured on ZFS; name a dataset to create "
+            "others in with --dataset",
+            file=sys.stderr,
+        )
+        return 1
     existing = next(
         folder for folder in (settings.directory, *settings.directory.parents) if folder.exists()
     )
@@ -97,25 +113,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = Path(tempfile.mkdtemp(prefix="run-", dir=settings.directory))
     told: list[str] = []
     try:
-        results = _measure(args.only or PARTS, settings, root, told)
+        results = _measure(parts, settings, root, told)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     if args.record:
-        record(args.record, kind, told)
+        record(args.record, VOLUMES if parts == [VOLUMES] else kind, told)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def record(document: Path, file_system_kind: str, told: Sequence[str]) -> None:
-    """Replace what stands between the marks for this kind of file system.
+def record(document: Path, name: str, told: Sequence[str]) -> None:
+    """Replace what stands between the marks of this name.
 
     Raises:
         ValueError: the document has no such marks.
     """
     text = document.read_text(encoding="utf-8")
-    mark, end = f"<!-- bench: {file_system_kind} -->\n", "<!-- end -->"
+    mark, end = f"<!-- bench: {name} -->\n", "<!-- end -->"
     start = text.index(mark) + len(mark)
     stop = text.index(end, start)
     tables = "\n\n".join(told)
@@ -167,11 +183,18 @@ def _wrappers(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
     return measure_wrappers(settings, root, say)
 
 
+def _volumes(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
+    from bench.volumes import measure_volumes
+
+    return measure_volumes(settings, say)
+
+
 _MEASURES: Final[dict[str, Callable[[Settings, Path, Say], dict[str, Any]]]] = {
     "stores": _stores,
     "index": _index,
     "http": _http,
     "wrappers": _wrappers,
+    VOLUMES: _volumes,
 }
 
 

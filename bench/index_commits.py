@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.measure import timed_threads
+from bench.settings import SMALL_BYTES
 from zfsstore.host.namespace.dialects import SQLITE
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.records import Blob, Draft, Extent
@@ -80,17 +81,23 @@ def measure_listing(directory: Path, *, keys: int = 1_000_000) -> ListingTimes:
         store.close()
 
 
-def load_keys(directory: Path, keys: int) -> None:
+def load_keys(
+    directory: Path, keys: int, *, object_id: Callable[[int], str] = "{:032x}".format
+) -> None:
     """Fill an empty index with *keys* objects in one transaction, past its writer."""
     connection = VolumeDatabase(directory).connect()
     try:
         connection.execute("BEGIN IMMEDIATE")
         for table, rows in (
             (version, (_version_row(n) for n in range(keys))),
-            (blob, (_blob_row(n) for n in range(keys))),
+            (blob, (_blob_row(n, object_id(n)) for n in range(keys))),
             (extent, (_extent_row(n) for n in range(keys))),
         ):
             connection.executemany(str(table.insert().compile(dialect=SQLITE)), rows)
+        connection.execute(
+            "UPDATE bucket SET key_count = ?, size_bytes = ? WHERE id = ?",
+            (keys, keys * SMALL_BYTES, VOLUME_BUCKET_ID),
+        )
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
@@ -142,7 +149,7 @@ def _version_row(number: int) -> dict[str, object]:
         "object_id": identifier,
         "kind": 0,
         "is_null": 1,
-        "size": 4096,
+        "size": SMALL_BYTES,
         "etag": None,
         "content_type": "application/octet-stream",
         "metadata": None,
@@ -152,13 +159,13 @@ def _version_row(number: int) -> dict[str, object]:
     }
 
 
-def _blob_row(number: int) -> dict[str, object]:
+def _blob_row(number: int, object_id: str) -> dict[str, object]:
     return {
         "id": number + 1,
         "bucket_id": VOLUME_BUCKET_ID,
         "module": "zfs1",
-        "module_data": f"z1:main:{number:032x}",
-        "size": 4096,
+        "module_data": f"z1:main:{object_id}",
+        "size": SMALL_BYTES,
         "refs": 1,
     }
 
@@ -169,7 +176,7 @@ def _extent_row(number: int) -> dict[str, object]:
         "ordinal": 0,
         "blob": number + 1,
         "offset": 0,
-        "length": 4096,
+        "length": SMALL_BYTES,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -17,6 +18,7 @@ _NUMBER: Final = struct.Struct("<Q")
 _DEADLINE_AT: Final = 8
 _LOOKS: Final = 5
 _LOOK_AGAIN_S: Final = 0.01
+_MADV_POPULATE_READ: Final = 22  # Linux 5.14; source: madvise(2)
 
 
 @contextmanager
@@ -68,6 +70,26 @@ def _give_to_owner_of_directory(fd: int, path: str) -> None:
 def set_deadline(fd: int, deadline: float) -> None:
     """Say until when, in seconds since 1970, somebody waits; 0 for nobody."""
     os.pwrite(fd, _NUMBER.pack(int(deadline * 1000)), _DEADLINE_AT)
+
+
+def have_in_memory(mapped: mmap.mmap, fd: int, path: str) -> None:
+    """Get the mapped header into memory: where no page can be had, reading it is a SIGBUS.
+
+    There is none for a hole in a full file system in memory, or where the disk returns errors.
+
+    Raises:
+        NoSpace, IntegrityError: it cannot be had.
+    """
+    try:
+        mapped.madvise(_MADV_POPULATE_READ)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # an older kernel
+            return
+        try:
+            os.pread(fd, HEADER.size, 0)  # a disk's error is one here, too
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        except OSError as reason:
+            raise from_oserror(reason, operation="open fence", subject=path) from reason
 
 
 def deadline_ms(header: bytes | mmap.mmap) -> int:

@@ -188,6 +188,7 @@ class _Fence:
         _open_fences.add(self)
         try:
             self._map = mmap.mmap(fd, HEADER.size, prot=mmap.PROT_READ)
+            fence_files.have_in_memory(self._map, fd, self._path)
             if self.is_draining:
                 raise _busy()
             try:

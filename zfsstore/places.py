@@ -265,5 +265,5 @@ def _no_such_volume(place: Place) -> VolumeNotFound:
         "it does not exist",
         operation="open volume",
         subject=place.label,
-        hint="create the volume first",
+        hint="zfsstore volume list shows what there is",
     )

@@ -91,9 +91,9 @@ def list_snapshot(snapshot: str) -> list[str]:
     return ["zfs", "list", "-Hp", "-o", SNAPSHOT_COLUMNS, "-t", "snapshot", snapshot]
 
 
-def populated() -> Script:
+def populated(script: Script | None = None) -> Script:
     """Return a script of the pool "p" with the volume v1, its snapshot s1 and its clone c1."""
-    script = Script()
+    script = script or Script()
     v1 = row("p/v1", V1, quota="2147483648")
     c1 = row("p/c1", C1, origin="p/v1@s1")
     script.say("list", "p", stdout=row("p"))

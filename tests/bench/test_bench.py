@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from bench.disk import FileSystem, file_system
 from bench.measure import count_per_put, paired_ratio
 from bench.raw import RawSubject, raw_subjects
 from bench.report import format_rows, verdicts
+from bench.volume_fill import fill, object_id
+from bench.volumes import Timed, bare_of, format_clones, format_steps, store_of
 from bench.web import count_calls, measure_latency, start_raw
+from zfsstore import ZFSStorage
 
 MOUNTS = """\
 21 1 259:1 / / rw shared:1 - ext4 /dev/root rw
@@ -102,6 +106,41 @@ def test_memory_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == main(["--dir", str(shm / "bench-refused")])
     assert "no durability to measure" in capsys.readouterr().err
     assert not (shm / "bench-refused").exists()
+
+
+def test_volumes_are_measured_on_zfs_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 1 == main(["--only", "volumes", "--dir", str(tmp_path)])
+    assert "with --dataset" in capsys.readouterr().err
+
+
+def test_a_filled_bucket_is_one_of_the_store(tmp_path: Path, pool: Pool) -> None:
+    store = ZFSStorage(directory=str(tmp_path))
+    for name in ("t", "t/b"):
+        store.volumes.create_volume(name)
+    fill(store, "t/b", 300, pool)
+
+    report = store.sweep(
+        {"tenant": "t/b"},
+        [f"z1:main:{object_id(number)}" for number in range(300)],
+        older_than=timedelta(0),
+    )
+    assert (300, (), ()) == (report.scanned, report.unreferenced, report.missing)
+
+
+def test_what_a_clone_takes_is_told_command_by_command() -> None:
+    def timed(*rounds: tuple[float, float]) -> Timed:
+        return Timed(
+            [sum(seconds) for seconds in rounds], [[("zfs clone", clone)] for clone, _ in rounds]
+        )
+
+    slow, fast = timed((0.3, 0.1), (0.2, 0.2)), timed((0.2, 0.0), (0.2, 0.0))
+    clones = {bare_of(1): fast, bare_of(9): fast, store_of(1): slow, store_of(9): slow}
+    table = format_clones((1, 9), clones)
+    assert "| `create_clone`   | 400 (400-400) | 400 (400-400) |  1.00 |         1 |" in table
+    assert "| ratio to bare    |          0.50 |          0.50 |" in table
+    assert "zfs clone 250, beside zfs 150" in format_steps(2, slow, (1, 9), clones)
 
 
 def test_a_small_run_of_the_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,6 +142,10 @@ def test_a_tenant_from_creation_to_deletion(run: Run) -> None:
         (["module", "show", "nothing"], "cannot"),
         (["module", "put", "m", "no.such.Class"], "there is no module no in"),
         (["module", "put", "m", "simple.simple.SimpleStorage", "--args", '{"x": 1}'], "x"),
+        (
+            ["module", "put", "m", "simple.simple.SimpleStorage", "--label", "\udcff"],
+            "no valid Unicode",
+        ),
         (["bucket", "list", "nobody"], "there is no tenant of this name"),
         (["sweep", "--bucket", "b"], "cannot sweep: a bucket is named without its tenant"),
         (["sweep", "--tenant", "administrator", "--bucket", "none"], "cannot"),

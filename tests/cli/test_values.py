@@ -77,9 +77,14 @@ def test_json_from_the_argument_a_file_and_standard_input(
     ]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '"text"', "null", "@/no/such/file"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[1]", '"text"', "null", "@/no/such/file", "[" * 100_000, '{"a": NaN}',
+     '{"a": 1e999}', '{"a": "\\ud800"}', '{"a": "\udcff"}', '{"a": ' + "9" * 5000 + "}"],
+    ids=lambda text: ascii(text[:20]),
+)  # fmt: skip
 def test_what_is_no_json_object_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"no JSON|cannot read"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"no JSON|cannot read|too deeply"):
         parse_json_object(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modules.extensions import SweepReport
+from tests.faults.filling import check_full_tenant
 from tests.host.serving import Client, Server, path_of, wait_until
 from tests.host.uploading import Uploaders, read_all
 from zfsstore.host.catalog import Tenant
@@ -34,6 +34,7 @@ def sweep(data_dir: Path, bucket: str, *, dry_run: bool) -> SweepReport:
         return services.objects.sweep(TENANT, bucket, older_than=timedelta(0), dry_run=dry_run)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_worker_killed_during_puts(server: Server) -> None:
     try:
@@ -130,29 +131,6 @@ def _put_for_ever(client: Client, path: str) -> None:
 @pytest.mark.timeout(120)
 def test_a_full_tenant_gets_507_and_stays_usable(server: Server, tmp_path: Path) -> None:
     try:
-        admin = server.client()
-        module = path_of("system_configuration", "vendor_modules", "small")
-        args = {"directory": str(tmp_path / "small"), "headroom_bytes": 8 * 1024 * 1024}
-        spec = {"module": "zfsstore.ZFSStorage", "args": args}
-        assert admin.put_json(module, spec).status == 204
-        tenant = path_of("system_configuration", "tenants", "full")
-        quota = {"policy": "small", "quota_bytes": 24 * 1024 * 1024}
-        assert admin.put_json(tenant, quota).status == 204
-        user = path_of("system_configuration", "users", "full")
-        client = server.client("full", admin.put_json(user, {}).json()["password"])
-        assert client.put(path_of("b", is_container=True)).status == 201
-        stored = []
-        for number in range(40):
-            answer = client.put(path_of("b", f"o{number}"), os.urandom(1024 * 1024))
-            if answer.status != 201:
-                break
-            stored.append(number)
-        assert (answer.status, answer.error["code"]) == (507, "quota_exceeded")
-        assert 4 <= len(stored) <= 24
-        assert client.get(path_of("b", f"o{len(stored)}")).status == 404
-        assert len(client.get(path_of("b", is_container=True)).json()["children"]) == len(stored)
-        for number in stored:
-            assert client.delete(path_of("b", f"o{number}")).status == 204
-        assert client.put(path_of("b", "again"), b"x" * 1024).status == 201
+        check_full_tenant(server, {"directory": str(tmp_path / "small")})
     finally:
         assert server.stop() == 0

@@ -13,7 +13,7 @@ from zfsstore.host.catalog import Tenant
 from zfsstore.host.config import Config
 from zfsstore.host.services import open_services
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

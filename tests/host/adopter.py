@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.host.joining import JoinedSite
+from tests.host.objectservice import Site
 from zfsstore.host import adopting
 from zfsstore.host.adopting import AdoptReport
 
@@ -18,6 +18,6 @@ def tell(report: AdoptReport) -> None:
 
 
 if __name__ == "__main__":
-    site = JoinedSite(Path(sys.argv[1]))
+    site = Site(Path(sys.argv[1]))
     site.service.adoption.adopt(site.tenant("volumes"), "photos", Path(sys.argv[2]), progress=tell)
     site.service.close()

@@ -73,6 +73,6 @@ def postgresql_url(postgresql: str) -> str:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Return an object service without a server."""
-    opened = Site(tmp_path)
+    opened = Site.make(tmp_path)
     yield opened
     opened.service.close()

@@ -13,7 +13,7 @@ from modules.context import Context
 from modules.errors import ConfigurationError
 from modules.streams import SupportsRead
 from simple.simple import SimpleStorage
-from zfsstore import ZFSStorage
+from tests.host import on_datasets
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.objects import ObjectService, PutResult
 
@@ -37,17 +37,28 @@ class FaultyStorage(SimpleStorage):
 
 @dataclass
 class Site:
-    """A service, its modules and a tenant for each of them."""
+    """A service, its modules and a tenant for each of them; any process may open it.
+
+    Attributes:
+        store: the module "volumes".
+        volumes_root: where its volumes are.
+    """
 
     root: Path
     modules: dict[str, StorageModule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        volumes = ZFSStorage(directory=str(self.root / "volumes"), headroom_bytes=0)
-        volumes.volumes.create_volume("volumes-tenant")
-        self.modules["volumes"] = volumes
+        self.store, self.volumes_root = on_datasets.open_store(self.root / "volumes")
+        self.modules["volumes"] = self.store
         self.modules["shared"] = self.faulty = FaultyStorage(str(self.root / "shared"))
         self.service = self.open_service()
+
+    @classmethod
+    def make(cls, root: Path) -> Site:
+        """Return a new site in an empty directory."""
+        site = cls(root)
+        site.store.volumes.create_volume("volumes-tenant")
+        return site
 
     def open_service(self) -> ObjectService:
         """Return one more service on the same data, as another process would have."""
@@ -72,7 +83,7 @@ class Site:
 
     def files(self, policy: str) -> list[Path]:
         """Return the files that hold objects of a module."""
-        below = self.root / policy
+        below = self.volumes_root if policy == "volumes" else self.root / policy
         return sorted(
             path
             for path in below.rglob("*")

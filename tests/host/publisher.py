@@ -6,10 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from tests.host.joining import JoinedSite
+from tests.host.objectservice import Site
 
 if __name__ == "__main__":
-    site = JoinedSite(Path(sys.argv[1]))
+    site = Site(Path(sys.argv[1]))
     while True:
         site.service.publishing.run_once()
         os.write(1, b"slice\n")

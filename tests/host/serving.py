@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -160,6 +161,8 @@ class Client:
     ) -> Answer:
         """Send a request; *path* goes out as it is."""
         sent = {**self.authorization, **(headers or {})}
+        if self._is_ended():
+            self._connection.close()
         try:
             self._connection.request(method, path, body, sent)
         except (BrokenPipeError, ConnectionResetError):
@@ -174,6 +177,11 @@ class Client:
         except BaseException:
             self._connection.close()
             raise
+
+    def _is_ended(self) -> bool:
+        """Tell whether the server has closed the connection, as it does when it is idle."""
+        connected = self._connection.sock
+        return connected is not None and bool(select.select([connected], [], [], 0)[0])
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

@@ -144,7 +144,7 @@ def test_the_files_themselves(site: Site, volumes: Tenant, tree: Path) -> None:
     assert 0o444 == (tree / "readme.txt").stat().st_mode & 0o777
     assert 2 == (tree / "readme.txt").stat().st_nlink
     site.service.publishing.publish(volumes, "photos")
-    view = site.root / "volumes" / volumes.name / "photos/files"
+    view = site.volumes_root / volumes.name / "photos/files"
     assert (tree / "readme.txt").samefile(view / "readme.txt")
     assert TIME_NS == (view / "readme.txt").stat().st_mtime_ns
 
@@ -215,7 +215,7 @@ def test_kill_9(site: Site, volumes: Tenant, tmp_path: Path, batches: int) -> No
     assert report.unchanged >= told
     assert 60 == report.adopted + report.unchanged
     site.service.publishing.publish(volumes, "photos")
-    assert expected == shown(site.root / "volumes" / volumes.name / "photos/files")
+    assert expected == shown(site.volumes_root / volumes.name / "photos/files")
     sweep = site.service.sweep(volumes, "photos", older_than=timedelta(0), dry_run=False)
     assert () == sweep.missing
     assert len(sweep.unreferenced) <= 16

@@ -126,6 +126,7 @@ def test_http_refuses_it_until_a_reload(site: Site) -> None:
         assert accepted.status == 204
 
 
+@pytest.mark.slow
 def test_the_command_refuses_it_until_a_reload(site: Site) -> None:
     admin = site.server.start().client()
     assert admin.put_json(MODULE, site.spec()).status == 204
@@ -145,6 +146,7 @@ def test_the_command_refuses_it_until_a_reload(site: Site) -> None:
     assert {answer.status for answer in all_answers(site, site.spec("Only2"))} == {204}
 
 
+@pytest.mark.slow
 def test_no_other_command_records_it(site: Site) -> None:
     admin = site.server.start().client()
     assert admin.put_json(MODULE, site.spec()).status == 204
@@ -155,6 +157,7 @@ def test_no_other_command_records_it(site: Site) -> None:
     assert site.recorded() == recorded
 
 
+@pytest.mark.slow
 def test_without_a_server_the_command_takes_it(site: Site) -> None:
     site.server.start()
     assert site.put_by_command().returncode == 0
@@ -166,6 +169,7 @@ def test_without_a_server_the_command_takes_it(site: Site) -> None:
     assert site.tenant_client().put(path_of("b", is_container=True)).status == 201
 
 
+@pytest.mark.slow
 def test_a_server_starts_with_what_is_there(site: Site) -> None:
     site.server.start()
     assert site.put_by_command().returncode == 0
@@ -177,6 +181,7 @@ def test_a_server_starts_with_what_is_there(site: Site) -> None:
     assert site.server.client().put_json(MODULE, site.spec("Only2")).status == 204
 
 
+@pytest.mark.slow
 def test_a_worker_started_after_a_crash_runs_no_other_code(lone_site: Site) -> None:
     """Two workers with different code could write what the other cannot read."""
     site = lone_site
@@ -198,6 +203,7 @@ def test_a_worker_started_after_a_crash_runs_no_other_code(lone_site: Site) -> N
     assert site.server.client("acme", "long enough").get(OBJECT).body == b"x"
 
 
+@pytest.mark.slow
 def test_a_reload_signals_nobody_but_the_server(site: Site, tmp_path: Path) -> None:
     assert find_server(tmp_path / "absent") is None
     site.server.start()

@@ -62,7 +62,7 @@ def tenant(site: Site) -> Tenant:
 
 @pytest.fixture
 def fence(site: Site, tenant: Tenant) -> Path:
-    return fence_path(site.root / "volumes", f"{tenant.name}/photos")
+    return fence_path(site.volumes_root, f"{tenant.name}/photos")
 
 
 def test_an_open_index_is_held_and_closed_by_its_last_user(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
 
 import zfsstore.host.errors
 import zfsstore.storage  # so that its own errors, if any, are known
 from modules.errors import ObjectNotFound, QuotaExceeded, StorageError
 from zfsstore.host.errors import HTTP_STATUS, error_code, http_status
+from zfsstore.host.exchange import to_json
 
 
 def classes(base: type[StorageError] = StorageError) -> list[type[StorageError]]:
@@ -41,3 +45,8 @@ def test_codes_are_the_classes_in_snake_case() -> None:
 def test_statuses_that_the_interface_promises() -> None:
     promised = {400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 416, 500, 501, 503, 507}
     assert promised == set(zfsstore.host.errors.HTTP_STATUS.values())
+
+
+def test_a_file_name_that_is_no_utf8_can_be_in_an_answer() -> None:
+    value = {"message": f"cannot open {os.fsdecode(bytes([0xFF]))}"}
+    assert json.loads(to_json(value).decode()) == value

@@ -108,6 +108,10 @@ def test_a_cdmi_document_is_not_stored_as_data(admin: Client, path: str) -> None
         b'{"a": NaN}',
         b"[" * 100_000,
         b'{"a": 1, "a": 2}',
+        b'{"policy": "\\ud800"}',
+        b'{"\\ud800": 1}',
+        b'{"a": 1e999}',
+        b'{"a": ' + b"9" * 5000 + b"}",
         b"5",
     ],
 )

@@ -22,6 +22,7 @@ from modules.errors import (
     VolumeNotFound,
 )
 from tests.host.objectservice import Site, get, put
+from tests.host.on_datasets import is_wanted
 from zfsstore.host.catalog.records import Tenant
 from zfsstore.host.errors import PreconditionFailed
 from zfsstore.host.namespace.records import Conditions
@@ -33,7 +34,7 @@ def service(site: Site) -> ObjectService:
     return site.service
 
 
-@pytest.fixture(params=["volumes", "shared"])
+@pytest.fixture(params=["volumes"] if is_wanted() else ["volumes", "shared"])
 def policy(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -71,6 +72,32 @@ def test_a_replaced_object_leaves_no_file(site: Site, tenant: Tenant, policy: st
     assert [] == site.files(policy)
     with pytest.raises(ObjectNotFound):
         get(site, tenant, "k")
+
+
+def test_objects_come_and_go_without_a_call_to_the_volumes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On ZFS each of those starts processes."""
+    tenant = site.tenant("volumes")
+    site.service.create_bucket(tenant, "photos")
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise AssertionError(f"the data path asked the volumes: {arguments} {keywords}")
+
+    for name in dir(site.store.volumes):
+        if not name.startswith("_") and name not in ("capabilities", "patience_s"):
+            monkeypatch.setattr(site.store.volumes, name, refuse)
+    site.service.close()
+    site.service = site.open_service()  # one that has to find and open the bucket first
+    with pytest.raises(AssertionError, match="asked the volumes"):
+        site.service.list_buckets(tenant)
+    for data in (b"data", b"replaced"):
+        put(site, tenant, "k", data)
+        assert data == get(site, tenant, "k")
+    assert 1 == len(site.service.list_children(tenant, "photos").items)
+    site.service.delete_object(tenant, "photos", "k")
+    with pytest.raises(ObjectNotFound):
+        site.service.head_object(tenant, "photos", "k")
 
 
 def test_the_module_is_told_whose_data_it_is(site: Site) -> None:

@@ -33,7 +33,7 @@ def tenant(site: Site) -> Tenant:
 
 @pytest.fixture
 def volume(site: Site, tenant: Tenant) -> Path:
-    return site.root / "volumes" / tenant.name / "photos"
+    return site.volumes_root / tenant.name / "photos"
 
 
 @pytest.fixture
@@ -258,6 +258,7 @@ def killed_publishers(site: Site) -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_kill_9_of_publishers(
     site: Site, tenant: Tenant, view: Path, killed_publishers: list[subprocess.Popen[bytes]]
 ) -> None:

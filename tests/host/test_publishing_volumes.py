@@ -30,7 +30,7 @@ def uuid_of(volumes: Any, name: str) -> str:
 
 def test_the_files_of_a_directory_are_built_anew(site: Site, tenant: Tenant) -> None:
     volumes: Any = site.modules["volumes"].volumes  # type: ignore[attr-defined]
-    top = site.root / "volumes" / tenant.name
+    top = site.volumes_root / tenant.name
     site.service.publishing.publish(tenant, "photos")
     put(site, tenant, "kept", b"1")
     site.service.publishing.run_once()
@@ -62,6 +62,7 @@ def test_the_files_of_a_directory_are_built_anew(site: Site, tenant: Tenant) -> 
     assert {"fork", "renamed"} == remembered
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_goes_on_by_itself(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", workers=2).start()
     try:

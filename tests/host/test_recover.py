@@ -64,7 +64,7 @@ def tenant(site: Site) -> Tenant:
 
 @pytest.fixture
 def volume(site: Site, tenant: Tenant) -> Path:
-    return site.root / "volumes" / tenant.name / "photos"
+    return site.volumes_root / tenant.name / "photos"
 
 
 def recover(bucket: Path, target: Path) -> tuple[int, str]:

@@ -43,6 +43,7 @@ def test_a_data_directory_that_cannot_be_one(tmp_path: Path) -> None:
     assert "prepare data directory" in said
 
 
+@pytest.mark.slow
 def test_many_processes_start_a_new_store_at_once(tmp_path: Path) -> None:
     """Under Apache every process calls create_app; one must win, the others find it done."""
     config = Config(data_dir=tmp_path / "data")
@@ -87,6 +88,7 @@ def check_password(config: Config) -> None:
         assert [module.name for module in services.catalog.list_modules()] == ["default"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_reload_cuts_nothing_off(tmp_path: Path) -> None:
     server = Server(tmp_path / "data").start()

@@ -18,6 +18,7 @@ from modules.errors import (
 )
 from modules.volumes import SnapshotBackend
 from tests.host.objectservice import Site, put
+from tests.host.on_datasets import is_wanted
 from tests.host.serving import wait_until
 from zfsstore.host.backends import find_volume
 from zfsstore.host.catalog.records import Tenant
@@ -43,7 +44,7 @@ def snapshot(site: Site, tenant: Tenant, name: str) -> Path:
     assert volume is not None
     backend(site).create_snapshot(volume["uuid"], name)
     path = backend(site).access_handle(volume["uuid"])["path"]
-    return Path(path, ".zfsstore/snapshots", name)
+    return Path(path, ".zfs/snapshot" if is_wanted() else ".zfsstore/snapshots", name)
 
 
 def read(site: Site, tenant: Tenant, key: str, name: str | None) -> bytes:
@@ -142,7 +143,7 @@ def with_wal(site: Site, tenant: Tenant) -> Path:
     """Return a snapshot whose newest key is in the WAL only, as after a power cut."""
     put(site, tenant, "k", b"data")
     directory = snapshot(site, tenant, "monday")
-    state = site.root / "volumes" / tenant.name / "photos" / ".zfsstore/state"
+    state = site.volumes_root / tenant.name / "photos" / ".zfsstore/state"
     put(site, tenant, "in the log", b"data")
     for name in ("index.db", "index.db-wal"):
         (directory / ".zfsstore/state" / name).unlink(missing_ok=True)

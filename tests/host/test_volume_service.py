@@ -1,4 +1,4 @@
-"""What an operator may do to tenants' and buckets' volumes, on plain directories."""
+"""What an operator may do to tenants' and buckets' volumes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from modules.errors import (
     VolumeExists,
     VolumeNotFound,
 )
+from tests.host import on_datasets
 from zfsstore.host.bootstrap import bootstrap
 from zfsstore.host.config import Config
 from zfsstore.host.services import Services, open_services
@@ -32,6 +33,8 @@ from zfsstore.host.services import Services, open_services
 def services(tmp_path: Path) -> Iterator[Services]:
     """Return the services of a store with the tenants acme and other, both in "default"."""
     config = Config(data_dir=tmp_path / "data")
+    if on_datasets.is_wanted():
+        on_datasets.configure(config.data_dir)
     bootstrap(config)
     with open_services(config) as opened:
         for tenant in ("acme", "other"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import stat
@@ -17,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from modules import fences
-from modules.errors import Busy, StorageError
+from modules import fence_files, fences
+from modules.errors import Busy, NoSpace, StorageError
 
 ROOT = Path(__file__).parents[2]
 LONG_S = 20.0
@@ -349,3 +350,14 @@ def test_a_fence_that_root_created_opens_for_the_hosts_user(tmp_path: Path) -> N
         for file in directory.iterdir():
             file.unlink()
         directory.rmdir()
+
+
+def test_a_header_that_no_memory_can_be_had_for_is_an_error_and_kills_nobody(path: Path) -> None:
+    """As in a full file system in memory; here because the file has no page there any more."""
+    with (
+        fence_files.opened(str(path)) as fd,
+        mmap.mmap(fd, fence_files.HEADER.size, prot=mmap.PROT_READ) as mapped,
+    ):
+        os.ftruncate(fd, 0)
+        with pytest.raises(NoSpace):
+            fence_files.have_in_memory(mapped, fd, str(path))

@@ -28,6 +28,7 @@ def test_wheel_holds_every_source_of_the_three_packages_and_nothing_else(wheel: 
     assert expected == names_in(wheel)
 
 
+@pytest.mark.slow
 def test_egg_holds_the_three_packages_as_byte_code(tmp_path: Path) -> None:
     names = names_in(build_egg(copy_of_project(tmp_path)))
     assert set(PACKAGES) == {name.partition("/")[0] for name in names}

@@ -171,6 +171,7 @@ def test_what_a_hand_put_in_the_way_is_replaced_and_not_followed(
     assert not (view / "file").is_symlink()
 
 
+@pytest.mark.slow
 def test_too_many_links_become_copies(
     store: ZFSStorage, bucket: Bucket, volume: Path, view: Path, tmp_path: Path
 ) -> None:

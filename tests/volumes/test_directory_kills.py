@@ -152,6 +152,7 @@ def require_no_mixture(root: Path) -> None:
             live_items(store, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation_killed_at_any_step_is_done_or_not_done(template: Path, name: str) -> None:
     operation = OPERATIONS[name]

@@ -15,7 +15,7 @@ from modules.errors import (
     Unavailable,
     VolumeNotFound,
 )
-from tests.backend.scripted import Script, knowing, populated, snapshot_row
+from tests.backend.scripted import V1, Script, knowing, populated, row, snapshot_row
 from zfsstore.warpstor import METHODS, WarpStor
 
 KEYWORDS = {
@@ -184,6 +184,22 @@ def test_lists(warpstor: WarpStor) -> None:
     assert ["p/c1"] == warpstor.list_filesystems(pattern="p/c?")
     assert [] == warpstor.list_filesystems(pattern="p")
     assert ["p"] == warpstor.list_vols()
+
+
+def test_snapshots_of_all_vols_are_listed_from_old_to_new() -> None:
+    first, second = populated(), populated()
+    for script, snapshots in (
+        (first, "p/v1@a\t300\np/c1@b\t100\np/v1@c\t500\np/v1/kid@x\t600\n"),
+        (second, "q/v1@d\t200\nq/v1@e\t500\n"),
+    ):
+        script.say("version", stdout="zfs-2.2.7-1\nzfs-kmod-2.2.7-1\n")
+        script.say("list", "snapshot", stdout=snapshots)
+    second.say("list", "-d", "q", stdout=row("q") + row("q/v1", V1))
+    second.say("list", "snapshot", "q", stdout="q/v1@d\t200\nq/v1@e\t500\n")
+    both = WarpStor(knowing(first), knowing(second, pool="q"))
+    assert ["q/v1@d", "p/v1@a", "p/c1@b", "p/v1@c", "q/v1@e"] == both.list_snapshots()
+    assert ["q/v1@d", "q/v1@e"] == both.list_snapshots(pattern="q/*")
+    assert ["p/c1@b"] == both.list_snapshots(pattern="b")
 
 
 def test_space(warpstor: WarpStor) -> None:

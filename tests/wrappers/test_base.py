@@ -127,6 +127,7 @@ def test_key_domain_comes_from_the_context_then_the_volume_then_the_arguments(
         plain.key_domain({"key_domain": "a\0b"})
 
 
+@pytest.mark.slow
 class TestPlainWrapperOnDirectories(StorageModuleSuite, unittest.TestCase):
     module = PLAIN
     scale = QUICK

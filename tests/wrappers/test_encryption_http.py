@@ -44,6 +44,7 @@ def acme(server: Server) -> Client:
     return server.client("acme", PASSWORD)
 
 
+@pytest.mark.slow
 def test_an_encrypted_tenant(server: Server, keys: dict[str, Any], tmp_path: Path) -> None:
     plain = pattern("http", 3 * SEGMENT + 17)
     assert acme(server).put(path_of("b", "o"), plain).status == 201

@@ -291,6 +291,34 @@ def test_streams_keep_data_snapshots_and_uuid(dataset: str, srv: Path, pool: str
         source.delete_volume(volume["uuid"])
 
 
+def test_a_bookmark_stands_for_a_snapshot_that_is_gone_and_a_hold_keeps_one(
+    backend: ZfsBackend, dataset: str, srv: Path
+) -> None:
+    uuid = backend.create_volume("kept")["uuid"]
+    first = backend.create_snapshot(uuid, "first")["uuid"]
+    backend.hold_snapshot(uuid, first, "replica")
+    assert ["replica"] == backend.list_holds(uuid, first)
+    with pytest.raises(Busy):
+        backend.delete_snapshot(uuid, first)
+    backend.release_snapshot(uuid, first, "replica")
+    assert [] == backend.list_holds(uuid, first)
+    mark = backend.create_bookmark(uuid, first, "mark")
+    assert [mark] == backend.list_bookmarks(uuid)
+    assert first == mark["uuid"]
+    with backend.send_stream("kept", "first") as stream:
+        backend.receive_stream("there", stream)
+    backend.delete_snapshot(uuid, first)
+    (srv / "kept" / "file").write_text("second")
+    backend.create_snapshot(uuid, "second")
+    with backend.send_stream("kept", "second", "#mark") as stream:
+        backend.receive_stream("there", stream)
+    assert "second" == (srv / "there" / "file").read_text()
+    backend.delete_bookmark(uuid, "mark")
+    assert [] == backend.list_bookmarks(uuid)
+    for volume in backend.list_volumes():
+        backend.delete_volume(volume["uuid"])
+
+
 def test_streams_that_cannot_be(backend: ZfsBackend, dataset: str, srv: Path) -> None:
     uuid = backend.create_volume("streams")["uuid"]
     backend.create_snapshot(uuid, "s")

@@ -42,6 +42,13 @@ def store(tmp_path: Path, dataset: str, capsys: pytest.CaptureFixture[str]) -> S
     return store
 
 
+def test_module_check_on_a_dataset(store: Store, dataset: str) -> None:
+    checks = ["--rule", "put.sizes", "--rule", "volumes.create"]
+    arguments = ["zfsstore.ZFSStorage", "--args", f'{{"dataset": "{dataset}"}}']
+    report = store.json("module", "check", *arguments, *checks)
+    assert ["passed", "passed"] == [rule["outcome"] for rule in report["rules"]]
+
+
 def test_properties_quotas_and_streams(store: Store, dataset: str, tmp_path: Path) -> None:
     assert "zstd" == store.json("volume", "get", "acme/photos", "compression")["compression"]
     assert "no property 'mountpoint'" in store.refused("volume", "get", "acme", "mountpoint")

@@ -1,4 +1,4 @@
-"""A disk that returns errors, and processes that are killed."""
+"""A disk that returns errors, processes that are killed, and how they see each other's fences."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from modules.errors import IntegrityError
+from tests.modules import test_fences
 from tests.storage.helpers import get, object_files, put
-from tests.zfs.datasets import path_of, run
+from tests.zfs.datasets import path_of, run, value
 from zfsstore import ZFSStorage
 
 pytestmark = pytest.mark.zfs
@@ -85,3 +86,10 @@ def test_kill_9_in_the_middle_of_a_put(
     assert len(report.unreferenced) == 1
     assert report.missing == ()
     assert len(object_files(volume)) == 20
+
+
+def test_a_fence_is_seen_through_mapped_memory(root_dataset: str) -> None:
+    """What one process writes into the file another sees where it has mapped it, on ZFS, too."""
+    mountpoint = Path(value(root_dataset, "mountpoint"))
+    test_fences.test_holders_in_other_processes_drain(mountpoint / "fence")
+    test_fences.test_who_waits_drains_the_holders(mountpoint / "other fence")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.faults.filling import check_full_tenant
 from tests.host.serving import Server, path_of
 from tests.zfs.datasets import STORE_ARGUMENTS, zfs
 
@@ -17,9 +17,9 @@ def is_dataset(name: str) -> bool:
     return name in zfs("list", "-H", "-o", "name").splitlines()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path / "data", workers=2).start()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("host") / "data", workers=2).start()
     yield running
     assert running.stop() == 0
 
@@ -42,3 +42,7 @@ def test_a_tenants_buckets_are_datasets(server: Server, root_dataset: str) -> No
         assert client.delete(path_of("photos", str(number))).status == 204
     assert clients[0].delete(path_of("photos", is_container=True)).status == 204
     assert not is_dataset(f"{root_dataset}/acme/photos")
+
+
+def test_a_full_tenant_gets_507_and_stays_usable(server: Server, root_dataset: str) -> None:
+    check_full_tenant(server, {"dataset": root_dataset, **STORE_ARGUMENTS})

@@ -26,7 +26,7 @@ def dataset(pool: str) -> Iterator[str]:
 
 @pytest.fixture
 def reader(tmp_path: Path, dataset: str) -> Iterator[Reader]:
-    replacing = {"tank/objects": dataset, "100GiB": "100MiB", "10.0.0.0/8": "127.0.0.1"}
+    replacing = {"tank/objects": dataset, "10.0.0.0/8": "127.0.0.1"}
     reading = Reader(tmp_path, replacing=replacing)
     yield reading
     assert reading.server.stop() == 0
@@ -37,7 +37,7 @@ def test_half_hour_on_zfs(
 ) -> None:
     reader.types("zfs")
     half_hour(reader)
-    assert str(100 * 2**20) == value(f"{dataset}/acme", "quota")
+    assert str(100 * 2**30) == value(f"{dataset}/acme", "quota")
     assert "-" == value(f"{dataset}/acme/fork", "origin")
     if not nfsserver.is_possible():
         pytest.skip("only the virtual machine may have an NFS server")

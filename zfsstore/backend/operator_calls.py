@@ -54,11 +54,19 @@ class OperatorCalls(ReplicationCalls):
 
     def list_all_snapshots(self) -> list[str]:
         """Return the full names of the snapshots of all volumes, from old to new."""
+        return [name for name, _created_s in self.dated_snapshots()]
+
+    def dated_snapshots(self) -> list[tuple[str, int]]:
+        """Return the same, each with when it was taken, in seconds since 1970."""
         volumes = {row.dataset for row in self._lookup.walk()}
         found = self._zfs.list_datasets(
-            [self.pool], ("createtxg",), types=("snapshot",), depth=2, sort=("createtxg",)
+            [self.pool], ("creation",), types=("snapshot",), depth=2, sort=("createtxg",)
         )
-        return [listed.name for listed in found if listed.name.partition("@")[0] in volumes]
+        return [
+            (listed.name, listed.number("creation") or 0)
+            for listed in found
+            if listed.name.partition("@")[0] in volumes
+        ]
 
     def destroy_volume(
         self,

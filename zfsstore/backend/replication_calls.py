@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from modules.errors import InvalidArgument, NotFound, VolumeExists
 from modules.volumes import Volume
+from zfsstore.backend.keeping_calls import KeepingCalls
 from zfsstore.backend.lookup import named_errors
 from zfsstore.backend.rows import FSID, VolumeRow
-from zfsstore.backend.snapshot_calls import SnapshotCalls
 from zfsstore.volumes.common import new_uuid, no_such_volume, parse_uuid
 from zfsstore.volumes.datasets import NAME
 from zfsstore.zfs.names import check_short_name
@@ -21,7 +21,7 @@ from zfsstore.zfs.transfer import SupportsRead, copy_stream
 _NOT_TAKEN_OVER: Final = ("sharenfs", "sharesmb", "canmount", FSID, NAME)
 
 
-class ReplicationCalls(SnapshotCalls):
+class ReplicationCalls(KeepingCalls):
     """Streams. Volumes and snapshots go by name here: the other side knows no uuid of ours."""
 
     def send_stream(
@@ -35,7 +35,8 @@ class ReplicationCalls(SnapshotCalls):
         Args:
             volume: its name.
             snapshot: its name.
-            base: an older snapshot that the receiver has: only what changed since.
+            base: an older snapshot that the receiver has, or "#NAME" for a bookmark of it: only
+                what changed since.
             raw: send encrypted blocks as they are.
 
         Raises:
@@ -44,22 +45,37 @@ class ReplicationCalls(SnapshotCalls):
             NotSupported: the runner cannot stream.
         """
         row = self._named(volume, "send snapshot of volume")
+        flags = SendFlags(raw=raw)
+        source, full_base = f"{row.dataset}@{snapshot}", None
         known = [found.name for found in self._lookup.snapshots(row)]
-        for field, name in (("snapshot", snapshot), ("base", base)):
-            if name is not None and check_short_name(name, field=field) not in known:
-                raise InvalidArgument(
-                    f"the volume {row.name} has no snapshot {name!r}",
-                    field=field,
-                    operation="send snapshot",
-                    subject=f"{row.name}@{snapshot}",
-                )
-        if base is not None and known.index(base) >= known.index(snapshot):
-            raise InvalidArgument(f"{base!r} is not older than {snapshot!r}", field="base")
-        return self._zfs.open_send(
-            f"{row.dataset}@{snapshot}",
-            base=None if base is None else f"{row.dataset}@{base}",
-            flags=SendFlags(raw=raw),
-        )
+        self._check_known(row, "snapshot", snapshot, known)
+        if base is not None and base.startswith("#"):
+            marks = [f"#{mark['name']}" for mark in self._bookmarks(row)]
+            self._check_known(row, "base", base, marks)
+            full_base = f"{row.dataset}{base}"
+            self._zfs.plan_send(source, base=full_base, flags=flags)  # refuses one not older
+        elif base is not None:
+            self._check_known(row, "base", base, known)
+            if known.index(base) >= known.index(snapshot):
+                raise InvalidArgument(f"{base!r} is not older than {snapshot!r}", field="base")
+            full_base = f"{row.dataset}@{base}"
+        return self._zfs.open_send(source, base=full_base, flags=flags)
+
+    def _check_known(self, row: VolumeRow, field: str, name: str, known: Sequence[str]) -> None:
+        """Make sure that a volume has a snapshot, or with "#" a bookmark, of that name.
+
+        Raises:
+            InvalidArgument: it has none, or it can have none.
+        """
+        check_short_name(name.removeprefix("#") if isinstance(name, str) else name, field=field)
+        if name not in known:
+            kind = "bookmark" if name.startswith("#") else "snapshot"
+            raise InvalidArgument(
+                f"the volume {row.name} has no {kind} {name!r}",
+                field=field,
+                operation="send snapshot",
+                subject=row.name,
+            )
 
     def receive_stream(
         self,

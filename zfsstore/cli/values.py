@@ -58,9 +58,16 @@ def parse_json_object(text: str) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             raise argparse.ArgumentTypeError(f"cannot read {source}: {error}") from None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{source} is no JSON: {error}") from None
+    except RecursionError:
+        raise argparse.ArgumentTypeError(f"{source} is nested too deeply") from None
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{source} is no JSON object; write '{{\"name\": ...}}'")
     return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"it has {name}")

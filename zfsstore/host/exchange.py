@@ -72,5 +72,9 @@ class Exchange:
 
 
 def to_json(value: object) -> bytes:
-    """Return a JSON value as UTF-8 text that ends in a line feed, as terminals like it."""
-    return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
+    """Return a JSON value as UTF-8 text that ends in a line feed, as terminals like it.
+
+    A file name of the system that is no UTF-8, in a module's error say, is written as JSON escapes.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    return text.encode("utf-8", "backslashreplace") + b"\n"

@@ -24,7 +24,8 @@ def read_json(stream: SupportsRead) -> Any:
     """Return the JSON value in a request's body.
 
     Raises:
-        InvalidArgument: no UTF-8, no JSON (with line and column), or a name twice in an object.
+        InvalidArgument: no UTF-8, no JSON (with line and column), a name twice in an object, or
+            what cannot be written down again: half a surrogate pair, a number out of all bounds.
         TooLarge: over 1 MiB.
     """
     parts: list[bytes] = []
@@ -41,7 +42,8 @@ def read_json(stream: SupportsRead) -> Any:
             f"the body is no UTF-8 (byte {error.start})", field="body", hint="send JSON as UTF-8"
         ) from None
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
         raise InvalidArgument(
             f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}",
@@ -50,6 +52,13 @@ def read_json(stream: SupportsRead) -> Any:
         ) from None
     except RecursionError:
         raise InvalidArgument("the body is nested too deeply", field="body") from None
+    except UnicodeEncodeError:
+        raise InvalidArgument(
+            "the body has a text that is no Unicode: half a surrogate pair", field="body"
+        ) from None
+    except ValueError:  # 1e999, or an integer of over 4,300 digits
+        raise InvalidArgument("the body has a number that is too large", field="body") from None
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -193,6 +193,8 @@ def _text(members: Mapping[str, Any], name: str) -> str:
         raise _wrong(name, f"must be text, not {type(value).__name__}")
     if len(value) > 10_000 or "\0" in value:
         raise _wrong(name, "is too long or holds a NUL")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise _wrong(name, "is no valid Unicode", hint="write it in UTF-8")
     return value
 
 

@@ -38,6 +38,7 @@ from zfsstore.volumes.properties import SETTABLE
 from zfsstore.volumes.zfs_naming import named_errors
 from zfsstore.volumes.zfs_snapshot_calls import FoundSnapshot, SnapshotCalls
 from zfsstore.volumes.zfs_volume_calls import no_tenant, to_dict
+from zfsstore.zfs.commands import Dataset
 from zfsstore.zfs.names import split_volume_name
 
 _log = logging.getLogger(__name__)
@@ -66,13 +67,15 @@ class CloneCalls(SnapshotCalls):
         parts = split_volume_name(new_name)
         dataset = self._lookup.dataset(parts)
         with self._lookup.control("clone volume", new_name):
-            parent = self._lookup.need(parent_volume_uuid, "clone volume")
+            parent, present = self._lookup.need_with(
+                parent_volume_uuid, "clone volume", tuple(SETTABLE)
+            )
             refuse_locked(parent, operation="clone volume")
             _refuse_shared_key(parent, new_name)
             _all, origin = self._need_snapshot(parent, parent_snapshot_uuid, "clone snapshot")
             self._make_trash()
             uuid = common.new_uuid()
-            options = self._clone_properties(parent, uuid, parts[-1])
+            options = _clone_properties(present, uuid, parts[-1])
             with self._undone(dataset, uuid):
                 try:
                     self._zfs.clone(origin.full_name, dataset, options)
@@ -82,8 +85,8 @@ class CloneCalls(SnapshotCalls):
                     raise
                 except NotFound as error:
                     raise no_tenant(new_name, "clone volume") from error
-                self._complete_clone(dataset, uuid, new_name)
-            return to_dict(self._lookup.need(uuid, "clone volume"))
+                found = self._complete_clone(dataset, uuid, new_name)
+            return to_dict(found)
 
     def promote_volume(self, uuid: str) -> Volume:
         """Let a clone stand by itself: it takes over its origin's snapshots up to its own.
@@ -153,15 +156,8 @@ class CloneCalls(SnapshotCalls):
             layout.write_volume_file(found.path, record)
         settle(found)
 
-    def _clone_properties(self, parent: Found, uuid: str, name: str) -> Mapping[str, str]:
-        """Return what the creating command of a clone sets: what the parent has of its own."""
-        (present,) = self._zfs.get([parent.dataset], tuple(SETTABLE))
-        own = {name: present.own(name) for name in SETTABLE if name not in _NOT_COPIED}
-        chosen = {name: value for name, value in own.items() if value not in (None, "0", "none")}
-        return {**creation_properties(uuid, name, None), **{k: str(v) for k, v in chosen.items()}}
-
-    def _complete_clone(self, dataset: str, uuid: str, name: str) -> None:
-        """Make it known as a volume of its own.
+    def _complete_clone(self, dataset: str, uuid: str, name: str) -> Found:
+        """Make it known as a volume of its own, and return it.
 
         Raises:
             Conflict: there is no volume in it.
@@ -179,6 +175,7 @@ class CloneCalls(SnapshotCalls):
             )
         self._lookup.create_fence(name)
         settle(found)
+        return found
 
     def _resume_clone(
         self, dataset: str, origin: FoundSnapshot, name: str, error: AlreadyExists
@@ -221,6 +218,13 @@ class CloneCalls(SnapshotCalls):
             (present,) = self._zfs.get([dataset], (UUID,))
             if present.own(UUID) == uuid:
                 self._zfs.destroy(dataset, recursive=with_snapshots)
+
+
+def _clone_properties(parent: Dataset, uuid: str, name: str) -> Mapping[str, str]:
+    """Return what the creating command of a clone sets: what the parent has of its own."""
+    own = {name: parent.own(name) for name in SETTABLE if name not in _NOT_COPIED}
+    chosen = {name: value for name, value in own.items() if value not in (None, "0", "none")}
+    return {**creation_properties(uuid, name, None), **{k: str(v) for k, v in chosen.items()}}
 
 
 def _refuse_shared_key(parent: Found, new_name: str) -> None:

@@ -76,6 +76,26 @@ class Lookup(Naming):
             raise common.no_such_volume(uuid, operation=operation)
         return found
 
+    def need_with(
+        self, uuid: str, operation: str, properties: Sequence[str]
+    ) -> tuple[Found, Dataset]:
+        """Return the volume, and its dataset with more properties; one command where it is known.
+
+        Raises:
+            VolumeNotFound: there is none.
+        """
+        wanted = common.parse_uuid(uuid)
+        if (dataset := self._known.get(wanted or "")) is not None:
+            names = tuple(dict.fromkeys((*PROPERTIES, *properties)))
+            with suppress(NotFound):  # renamed by somebody
+                listed = {one.name: one for one in self.client.get(self.chain(dataset), names)}
+                for found in self._remembered(listed.values()):
+                    if found.uuid == wanted:
+                        return found, listed[found.dataset]
+        found = self.need(uuid, operation)
+        (present,) = self.client.get([found.dataset], properties)
+        return found, present
+
     def is_taken(self, uuid: str) -> bool:
         """Return whether a volume, or something in the trash, has this uuid."""
         carriers = self._carriers(self._all())

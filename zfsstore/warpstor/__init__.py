@@ -10,6 +10,7 @@ results are those of the API; what it leaves open is said at each method.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Final
@@ -80,18 +81,15 @@ class WarpStor(MakingCalls, ChangingCalls):
             return sorted(name for name in found if matches(name, pattern, "/"))
 
     def list_snapshots(self, *, pattern: str | None = None) -> list[str]:
-        """Return the full names of snapshots, oldest first in each vol.
+        """Return the full names of snapshots, oldest first.
 
         Args:
             pattern: a shell pattern for the full name or what follows the "@".
         """
         with self._noted():
-            return [
-                name
-                for backend in self._backends.values()
-                for name in backend.list_all_snapshots()
-                if matches(name, pattern, "@")
-            ]
+            vols = [backend.dated_snapshots() for backend in self._backends.values()]
+            merged = heapq.merge(*vols, key=lambda dated: dated[1])  # in each vol as ZFS counts
+            return [name for name, _created_s in merged if matches(name, pattern, "@")]
 
     def list_vols(self) -> list[str]:
         """Return the names of all vols, the default one first."""

@@ -19,7 +19,7 @@ from modules.extensions import SweepReport
 from modules.streams import ReadStream
 from modules.volumes import Snapshot
 from tests.conformance.full_storage import FullStorage
-from tests.conformance.full_tiers import Tiers
+from tests.conformance.full_tiers import DELETING, Tiers, snapshot_path
 from tests.conformance.wrong_modules.volumes import WithVolumes
 
 
@@ -133,20 +133,22 @@ class ObjectsBeforeDatabases(WithVolumes):
     breaks = "snapshots.state"
 
     class kind(Tiers):  # noqa: N801
-        def copy_databases(self, source: Path, target: Path) -> None:
-            if not target.name.startswith("state-"):
-                super().copy_databases(source, target)
-                return
-            super().link_objects(source, target)
-            with closing(sqlite3.connect(source / "state/index.db")) as connection:
-                last = "SELECT max(rowid) FROM item WHERE seed GLOB 'load * *[02468]'"
-                (before,) = connection.execute(last).fetchone()
-                deadline = time.monotonic() + 20
-                while connection.execute(last).fetchone() == (before,):
-                    if time.monotonic() > deadline:
-                        break
-            super().copy_databases(source, target)
+        def freeze(self, path: Path, name: str) -> Snapshot:
+            if name.startswith("state-"):
+                with DELETING:
+                    super().link_objects(path, snapshot_path(path, name))
+                self.wait_for_objects_that_stay(path)
+            return super().freeze(path, name)
 
         def link_objects(self, source: Path, target: Path) -> None:
             if not target.name.startswith("state-"):
                 super().link_objects(source, target)
+
+        def wait_for_objects_that_stay(self, path: Path) -> None:
+            kept = "SELECT count(*) FROM item WHERE seed GLOB 'load * *[02468]'"
+            with closing(sqlite3.connect(path / "state/index.db")) as connection:
+                (before,) = connection.execute(kept).fetchone()
+                deadline = time.monotonic() + 20
+                while connection.execute(kept).fetchone() < (before + 3,):  # two may be linked
+                    assert time.monotonic() < deadline
+                    time.sleep(0.005)  # or the writers would not get their turn
