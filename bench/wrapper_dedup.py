@@ -86,17 +86,21 @@ def _streams(settings: Settings, source: Path, module: DedupStorage) -> Iterator
         }
         for name, seconds in _once(actions).items():
             spent.setdefault(name, []).append(seconds)
-    yield Row(
-        "put of new data, E1 below, to ref_gcm", speed_ratio(spent, "new", "ref put"), "x", 0.25
-    )
-    yield Row("put of known data, to ref_gcm", speed_ratio(spent, "known", "ref put"), "x", 0.5)
-    yield Row("sequential get, to ref_gcm", speed_ratio(spent, "get", "ref get"), "x", 0.45)
+    yield from _speeds(spent)
     clear()
     yield Row("memory of a put of new data", peak_mib(lambda: made.append(put("new"))), "MiB", 48)
     yield Row("memory of a get", peak_mib(get), "MiB", 48)
     clear()
     module.delete({"key_domain": "known"}, known)
     module.collect({"key_domain": "known"}, grace=_NOW)
+
+
+def _speeds(spent: Mapping[str, list[float]]) -> Iterator[Row]:
+    yield Row(
+        "put of new data, E1 below, to ref_gcm", speed_ratio(spent, "new", "ref put"), "x", 0.25
+    )
+    yield Row("put of known data, to ref_gcm", speed_ratio(spent, "known", "ref put"), "x", 0.5)
+    yield Row("sequential get, to ref_gcm", speed_ratio(spent, "get", "ref get"), "x", 0.45)
 
 
 def _once(actions: Mapping[str, object]) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,18 @@ def contents() -> Iterable[bytes]:
     yield bytes(3_000_000)
     yield b"a line of text\n" * 50_000
     yield noise(2, 70_000)
+
+
+@contextlib.contextmanager
+def sql(vault: Vault) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(vault.database, isolation_level=None)) as connection:
+        yield connection
+
+
+def packs(vault: Vault) -> list[Path]:
+    return sorted(path for path in vault.objects.rglob("*") if path.is_file())
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(data)

@@ -16,7 +16,7 @@ import pytest
 
 from modules.conformance import ModuleSpec
 from modules.conformance.spec import Modules
-from modules.errors import ConfigurationError, IntegrityError, StorageError, Unavailable
+from modules.errors import ConfigurationError, IntegrityError, Unavailable
 from modules.wrappers.dedup import sweeping
 from modules.wrappers.dedup.postgresql_database import PostgreSQLDatabase, check_url, schema_name
 from tests.conformance.memory import directory_in_memory
@@ -49,7 +49,7 @@ def directory() -> Iterator[Path]:
 
 
 def sql(url: str, statement: str, key_domain: str = "default") -> list[Any]:
-    database = PostgreSQLDatabase(check_url(url), key_domain)
+    database = PostgreSQLDatabase(check_url(url), key_domain, "leaf")
     try:
         return database.write("test", lambda c: _rows(c.execute(statement)))
     finally:
@@ -160,6 +160,15 @@ def check(vault: Vault, url: str, logs: list[Path], kept: str) -> None:
     assert report.is_clean, report.problems
 
 
+def test_the_index_of_another_modules_packs_is_refused(url: str, directory: Path) -> None:
+    stored = Vault(directory, index=url).put(b"x")
+    simple = ModuleSpec(SIMPLE, {"storage_dir": str(directory / "elsewhere")})
+    other = ModuleSpec(DEDUP, {"inner": "another", "index": url})
+    module = Modules({"another": simple, "dedup": other}).get("dedup")
+    with pytest.raises(ConfigurationError, match="packs in the module leaf"):
+        module.get_read_stream({}, stored)
+
+
 def test_threads_that_begin_at_once_make_one_index(url: str, directory: Path) -> None:
     vaults = [Vault(directory, index=url) for _ in range(4)]
     barrier = threading.Barrier(4)
@@ -183,12 +192,12 @@ def test_threads_that_begin_at_once_make_one_index(url: str, directory: Path) ->
 def test_a_server_that_went_away_is_told_and_used_again(url: str, directory: Path) -> None:
     vault = Vault(directory, index=url)
     stored = vault.put(b"before")
-    with pytest.raises(StorageError):
-        sql(
-            url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database()",
-        )
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+    sql(url, f"SELECT pg_terminate_backend(pid) {others}")
+    for _ in range(1000):  # until they have ended
+        if sql(url, f"SELECT count(*) {others}") == [(0,)]:
+            break
+        threading.Event().wait(0.01)
     with pytest.raises(Unavailable):
         vault.get(stored)
     assert b"before" == vault.get(stored)

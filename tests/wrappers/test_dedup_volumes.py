@@ -99,6 +99,30 @@ def test_snapshot_clone_rename_and_rollback_keep_objects_readable(
         assert again.fsck(context, level=3).is_clean
 
 
+class Slow:
+    """Stops half-way, after a pack was stored, until the volume drains."""
+
+    def __init__(self, inside: threading.Event, go_on: threading.Event) -> None:
+        self.stream = io.BytesIO(noise(2, 6_000_000))
+        self.inside, self.go_on = inside, go_on
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self.stream.tell() >= 4_000_000 and not self.inside.is_set():
+            self.inside.set()
+            assert self.go_on.wait(30)
+        return self.stream.read(min(size, 500_000))
+
+
+def wait_until_draining(fence: Path) -> None:
+    """Return when somebody waits to be alone in the volume."""
+    for _ in range(3000):
+        try:
+            fences.hold(fence).release()
+        except Busy:
+            return
+        threading.Event().wait(0.01)
+
+
 def test_a_put_across_a_rollback_fails_instead_of_being_acknowledged(
     module: DedupStorage,
 ) -> None:
@@ -107,21 +131,9 @@ def test_a_put_across_a_rollback_fails_instead_of_being_acknowledged(
     inside, go_on = threading.Event(), threading.Event()
     results: list[object] = []
 
-    class Slow:
-        """Stops half-way, after a pack was stored, until the volume drains."""
-
-        def __init__(self) -> None:
-            self.stream = io.BytesIO(noise(2, 6_000_000))
-
-        def read(self, size: int = -1, /) -> bytes:
-            if self.stream.tell() >= 4_000_000 and not inside.is_set():
-                inside.set()
-                assert go_on.wait(30)
-            return self.stream.read(min(size, 500_000))
-
     def slow_put() -> None:
         try:
-            results.append(module.put(BUCKET, Slow()))
+            results.append(module.put(BUCKET, Slow(inside, go_on)))
         except Busy as error:
             results.append(error)
 
@@ -135,15 +147,7 @@ def test_a_put_across_a_rollback_fails_instead_of_being_acknowledged(
         )
     )
     rollback.start()
-    fence = module.fence(BUCKET)  # type: ignore[attr-defined]
-    hold = None
-    for _ in range(3000):  # until somebody waits to be alone
-        try:
-            hold = fences.hold(fence)
-        except Busy:
-            break
-        hold.release()
-        threading.Event().wait(0.01)
+    wait_until_draining(module.fence(BUCKET))  # type: ignore[attr-defined]
     go_on.set()
     thread.join(30)
     rollback.join(60)

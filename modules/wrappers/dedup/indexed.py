@@ -169,7 +169,7 @@ class IndexedWrapper(Wrapper):
         inner = self.inner(context)
         make_domain = partial(self._new, context)
         if self._index_url is not None:
-            remote = Remote(self._index_url, self.key_domain(context))
+            remote = Remote(self._index_url, self.key_domain(context), self._inner_name)
             return Location(remote, self._fence(context), False, make_domain)
         is_read_only = context.get("snapshot") is not None
         if isinstance(inner, SupportsStateDir):

@@ -38,10 +38,11 @@ _Key = tuple[str, int, int, bool]
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An index in PostgreSQL."""
+    """An index in PostgreSQL, of packs in the module *inner*."""
 
     url: str = field(repr=False)
     key_domain: str
+    inner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,8 @@ def open_database(location: Location) -> Database:
         return SQLiteDatabase(location.place, is_read_only=location.is_read_only)
     from modules.wrappers.dedup.postgresql_database import PostgreSQLDatabase
 
-    return PostgreSQLDatabase(location.place.url, location.place.key_domain)
+    place = location.place
+    return PostgreSQLDatabase(place.url, place.key_domain, place.inner)
 
 
 def _close(entry: _Entry) -> None:

@@ -67,8 +67,10 @@ class PostgreSQLDatabase(Database):
 
     Args:
         url: as :func:`check_url` returned it.
+        inner: the name of the module that keeps the packs, in which they are found.
 
     Raises:
+        ConfigurationError: the index is of packs in another module.
         NotSupported: a newer release wrote it.
         StorageError: it cannot be opened.
     """
@@ -76,9 +78,10 @@ class PostgreSQLDatabase(Database):
     driver_errors: ClassVar[type[Exception]] = psycopg.Error
     is_remote = True
 
-    def __init__(self, url: str, key_domain: str) -> None:
+    def __init__(self, url: str, key_domain: str, inner: str) -> None:
         super().__init__()
         self._url = url
+        self._inner = inner
         self._schema = schema_name(key_domain)
         self._number = int.from_bytes(bytes.fromhex(self._schema[-16:]), "big", signed=True)
         self.name = f"PostgreSQL schema {self._schema}"
@@ -138,11 +141,23 @@ class PostgreSQLDatabase(Database):
     def _migrate(self, connection: Connection) -> None:
         newest = len(schema.MIGRATIONS)
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
-        connection.execute("CREATE TABLE IF NOT EXISTS about (version INTEGER NOT NULL)")
-        row = connection.execute("SELECT version FROM about").fetchone()
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS about"
+            " (version INTEGER NOT NULL, inner_module TEXT NOT NULL)"
+        )
+        row = connection.execute("SELECT version, inner_module FROM about").fetchone()
         if row is None:
-            connection.execute("INSERT INTO about VALUES (0)")
-        version = 0 if row is None else int(row[0])
+            row = (0, self._inner)
+            connection.execute("INSERT INTO about VALUES (?, ?)", row)
+        version, inner = row
+        if inner != self._inner:
+            raise ConfigurationError(
+                f"it is the index of packs in the module {inner}, not in {self._inner}",
+                operation="open index",
+                subject=self.name,
+                field="index",
+                hint="give each module a database of its own",
+            )
         if version > newest:
             raise NotSupported(
                 f"its schema version is {version}, this release reads 1 to {newest}",

@@ -63,13 +63,7 @@ def rebuild(
     found.unlock(unlock)
 
     def fill(connection: Connection) -> None:
-        if connection.execute("SELECT 1 FROM object LIMIT 1").fetchone() is not None:
-            raise Conflict(
-                "it has objects",
-                operation=_OPERATION,
-                subject=index.database.name,
-                hint="move dedup.db, dedup.db-wal and dedup.db-shm away first",
-            )
+        _require_empty(connection, index.database.name)
         for table in ("domain", "chunk", "pack", "session"):
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 - ours
         domain = found.domain
@@ -83,6 +77,16 @@ def rebuild(
 
     index.database.write(_OPERATION, fill)
     return report
+
+
+def _require_empty(connection: Connection, name: str) -> None:
+    if connection.execute("SELECT 1 FROM object LIMIT 1").fetchone() is not None:
+        raise Conflict(
+            "it has objects",
+            operation=_OPERATION,
+            subject=name,
+            hint="move dedup.db, dedup.db-wal and dedup.db-shm away first",
+        )
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ def sweep_objects(
 
     Raises:
         InvalidModuleData: *live* holds what this module cannot have returned; nothing is done.
+        KeyDestroyed: objects were found, and their names cannot be proven any more.
     """
     if older_than < timedelta(0):
         raise InvalidArgument("must not be negative", field="older_than")
@@ -38,35 +39,46 @@ def sweep_objects(
         connection.execute("CREATE TEMP TABLE IF NOT EXISTS live (uid BLOB PRIMARY KEY, name TEXT)")
         connection.execute("DELETE FROM live")  # of a sweep that failed
         elsewhere = _fill(connection, live, domain)
-        connection.execute("BEGIN")
-        scanned, young = connection.execute(
-            "SELECT count(*), count(*) FILTER (WHERE changed_at > ?"
-            " AND NOT EXISTS (SELECT 1 FROM live WHERE live.uid = object.uid))"
-            " FROM object WHERE state = ?",
-            (oldest_kept, schema.OBJECT_LIVE),
-        ).fetchone()
-        lost: list[Row] = connection.execute(
-            "SELECT uid, root, length FROM object WHERE state = ? AND changed_at <= ?"
-            " AND NOT EXISTS (SELECT 1 FROM live WHERE live.uid = object.uid)",
-            (schema.OBJECT_LIVE, oldest_kept),
-        ).fetchall()
-        gone = connection.execute(
-            "SELECT name FROM live WHERE NOT EXISTS"
-            " (SELECT 1 FROM object WHERE object.uid = live.uid AND object.state = ?)",
-            (schema.OBJECT_LIVE,),
-        ).fetchall()
-        connection.execute("COMMIT")
-        connection.execute("DROP TABLE live")
+        scanned, young, lost, gone = _compare(connection, oldest_kept)
+    names = tuple(sorted(str(ModuleData.make(domain, *row)) for row in lost))
     if lost and not dry_run:
         _set_aside(index, lost)
     return SweepReport(
         scanned=scanned,
-        unreferenced=tuple(sorted(str(ModuleData.make(domain, *row)) for row in lost)),
+        unreferenced=names,
         unreferenced_bytes=sum(length for _, _, length in lost),
         quarantined=not dry_run,
         too_young=young,
-        missing=tuple(sorted([*elsewhere, *(name for (name,) in gone)])),
+        missing=tuple(sorted([*elsewhere, *gone])),
     )
+
+
+def _compare(connection: Connection, oldest_kept: float) -> tuple[int, int, list[Row], list[str]]:
+    """Compare the objects with the temporary table, which goes.
+
+    Returns:
+        How many there are, how many too young to judge; who is not in the table; who only there.
+    """
+    connection.execute("BEGIN")
+    scanned, young = connection.execute(
+        "SELECT count(*), count(*) FILTER (WHERE changed_at > ?"
+        " AND NOT EXISTS (SELECT 1 FROM live WHERE live.uid = object.uid))"
+        " FROM object WHERE state = ?",
+        (oldest_kept, schema.OBJECT_LIVE),
+    ).fetchone()
+    lost: list[Row] = connection.execute(
+        "SELECT uid, root, length FROM object WHERE state = ? AND changed_at <= ?"
+        " AND NOT EXISTS (SELECT 1 FROM live WHERE live.uid = object.uid)",
+        (schema.OBJECT_LIVE, oldest_kept),
+    ).fetchall()
+    gone = connection.execute(
+        "SELECT name FROM live WHERE NOT EXISTS"
+        " (SELECT 1 FROM object WHERE object.uid = live.uid AND object.state = ?)",
+        (schema.OBJECT_LIVE,),
+    ).fetchall()
+    connection.execute("COMMIT")
+    connection.execute("DROP TABLE live")
+    return scanned, young, lost, [name for (name,) in gone]
 
 
 def pack_names(index: Index) -> Iterator[str]:
