@@ -131,11 +131,13 @@ def random_file(path: Path, size_bytes: int) -> Path:
 def measure_wrappers(settings: Settings, root: Path, say: Say) -> dict[str, Any]:
     """Measure every wrapper whose packages are installed; return all numbers."""
     from bench.wrapper_compression import compression_rows
+    from bench.wrapper_dedup import dedup_rows
     from bench.wrapper_encryption import encryption_rows
 
     sections: dict[str, Callable[[Settings, Path], list[Row]]] = {
         "encryption": encryption_rows,
         "compression": compression_rows,
+        "deduplication": dedup_rows,
     }
     results: dict[str, Any] = {}
     for name, measure in sections.items():

@@ -10,7 +10,7 @@ A wrapper passes on, truthfully, what it can keep true of its inner module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -156,6 +156,53 @@ class SupportsSweep(Protocol):
 
 
 @runtime_checkable
+class SupportsUpkeep(Protocol):
+    """A module that has work to do of its own from time to time, such as collecting garbage.
+
+    A host does it in the background, a little at a time, and every volume's turn comes again.
+    """
+
+    def upkeep(self, context: Context, *, should_stop: Callable[[], bool]) -> bool:
+        """Do some of the work in the context's volume, beside readers, writers and other upkeep.
+
+        Whatever it is cut off in, a later call goes on with. Cheap when there is nothing to do.
+
+        Args:
+            should_stop: asked every now and then; True means to return soon.
+
+        Returns:
+            True when there is more to do at once.
+
+        Raises:
+            StorageError: it cannot be done now.
+        """
+
+
+@runtime_checkable
+class SupportsRewrap(Protocol):
+    """A module whose objects have keys that are wrapped by others, which are rotated.
+
+    A host calls both for all that it has, so that nothing needs the older keys any more.
+    """
+
+    def rewrap(self, context: Context, module_data: str) -> str:
+        """Return the module_data to keep instead, for which the newest key is enough.
+
+        The stored bytes stay as they are, and *module_data* stays valid while the older key is
+        there. Returns *module_data* itself when there is nothing to do.
+
+        Raises:
+            StorageError: the object cannot be opened as it is.
+        """
+
+    def rewrap_kept(self, context: Context) -> Iterator[bool]:
+        """Do the same for what the module itself keeps module_data of in the context's volume.
+
+        Yields True for each that was changed, durably, and False for each that needed no change.
+        """
+
+
+@runtime_checkable
 class SupportsCopy(Protocol):
     """A module that copies or joins objects without moving their bytes through the host."""
 
@@ -234,8 +281,10 @@ __all__ = [
     "SupportsCopy",
     "SupportsFence",
     "SupportsPublish",
+    "SupportsRewrap",
     "SupportsStateDir",
     "SupportsSweep",
+    "SupportsUpkeep",
     "SupportsVolumeIdentity",
     "SupportsVolumes",
     "SweepReport",

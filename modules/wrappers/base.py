@@ -5,8 +5,8 @@
             return self.inner(context).put(self.inner_context(context), Upper(stream))
 
 A wrapper's module_data ends in that of the inner module, as a rule. Then ``_inner_data`` is all
-that ``available``, ``delete`` and ``sweep`` need. Who has no such pairs (deduplication) overrides
-these three.
+that ``available``, ``delete``, ``sweep`` and ``rewrap`` need. Who has no such pairs
+(deduplication) overrides these four.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from modules.context import Context, get_module, text
 from modules.errors import ConfigurationError, InvalidArgument, InvalidModuleData
 from modules.extensions import (
     SupportsFence,
+    SupportsRewrap,
     SupportsStateDir,
     SupportsSweep,
+    SupportsUpkeep,
     SupportsVolumeIdentity,
     SupportsVolumes,
     SweepReport,
@@ -38,8 +40,8 @@ class Wrapper(StorageModule):
     """A storage module around another one, which is configured by itself.
 
     Whoever makes an instance calls :meth:`bind` once, before any other call; from then on the
-    instance has ``volumes``, ``state_dir``, ``fence``, ``identity``, ``needs_volume_identity``
-    and ``sweep`` exactly when the inner module has them. When the inner module is replaced, the
+    instance has ``volumes``, ``state_dir``, ``fence``, ``identity``, ``needs_volume_identity``,
+    ``sweep``, ``upkeep`` and ``rewrap`` when the inner module has them. When that is replaced, the
     wrapper is made anew. Under a host that does not bind, the inner module is looked up through
     the context with each call, and none of the optional contracts is offered.
 
@@ -93,6 +95,10 @@ class Wrapper(StorageModule):
             found["needs_volume_identity"] = self.binds_to_domain or needs
         if isinstance(inner, SupportsSweep):
             found["sweep"] = self._sweep
+        if isinstance(inner, SupportsUpkeep):
+            found["upkeep"] = inner.upkeep
+        if isinstance(inner, SupportsRewrap):
+            found["rewrap"], found["rewrap_kept"] = self._rewrap, inner.rewrap_kept
         return found
 
     def inner(self, context: Context) -> StorageModule:
@@ -156,6 +162,14 @@ class Wrapper(StorageModule):
             InvalidModuleData: this module cannot have returned it.
         """
         raise NotImplementedError
+
+    def _rewrap(self, context: Context, module_data: str) -> str:
+        """Return the module_data around that of an inner object whose key is wrapped anew."""
+        inner = self.inner(context)
+        assert isinstance(inner, SupportsRewrap)
+        inner_data = self._inner_data(module_data)
+        changed = inner.rewrap(context, inner_data)
+        return module_data.removesuffix(inner_data) + changed
 
     def _sweep(
         self, context: Context, live: Iterable[str], *, older_than: timedelta, dry_run: bool = True

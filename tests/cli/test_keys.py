@@ -154,3 +154,82 @@ def test_what_cannot_be_done_is_refused(vault: Store) -> None:
     assert "nothing was encrypted yet" in vault.refused("keys", "rotate", "vault", "acme")
     refused = vault.refused("keys", "shred", "vault", "--domain", "f00", "--yes")
     assert "nothing was encrypted yet" in refused
+
+
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let keys that were made just now pass as older than anybody keeps them in memory."""
+    monkeypatch.setattr("modules.wrappers.keys.ring.KEEP_S", 0.0)
+
+
+def test_objects_give_up_the_older_key(vault: Store, aged: None) -> None:
+    vault.put("hush/photos", "again", "another plan")
+    vault.says("snapshot", "create", "hush/photos", "monday")
+    vault.says("keys", "rotate", "vault", "hush")
+    vault.put("hush/photos", "later", "with the new key")
+    done = vault.json("keys", "rewrap", "vault", "hush/photos")
+    (row,) = done["volumes"]
+    assert (3, 2, 0, ["monday"]) == tuple(
+        row[name] for name in ("seen", "rewrapped", "failed", "snapshots")
+    )
+    assert [] == done["destroyed"]
+    said = vault.says("keys", "rewrap", "vault").splitlines()
+    assert [["hush/photos", "3", "0", "0", "1"]] == [line.split() for line in said[1:]]
+
+    assert "add --yes" in vault.refused("keys", "rewrap", "vault", "hush", "--destroy-older")
+    states = ["decrypt-only", "active"]
+    assert states == [row["state"] for row in keys_of(vault, "hush/photos")]
+    said = vault.says("keys", "rewrap", "vault", "hush", "--destroy-older", "--yes")
+    assert "destroyed the key of " in said
+    assert ["destroyed", "active"] == [row["state"] for row in keys_of(vault, "hush/photos")]
+    assert "secret plan" == vault.get("hush/photos", "plan")
+    assert "another plan" == vault.get("hush/photos", "again")
+    assert "with the new key" == vault.get("hush/photos", "later")
+
+
+def test_a_key_that_is_needed_is_not_destroyed(vault: Store, aged: None) -> None:
+    vault.put("hush/photos", "again", "another plan")
+    vault.says("keys", "rotate", "vault", "hush")
+    damaged = next(
+        path
+        for path in vault.config.data_dir.glob("objects/**/photos/**/objects/**/*")
+        if path.is_file() and path.stat().st_size == 132 + len("another plan") + 16
+    )
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"?" * damaged.stat().st_size)
+    status, out, _ = vault.run("keys", "rewrap", "vault", "hush")
+    assert 1 == status
+    assert ["hush/photos", "2", "1", "1", "0"] == out.splitlines()[1].split()
+    assert out.splitlines()[2].startswith("FAILED  hush/photos  e1:")
+    refused = vault.refused("keys", "rewrap", "vault", "hush", "--destroy-older", "--yes")
+    assert "1 objects still need them" in refused
+    assert "secret plan" == vault.get("hush/photos", "plan")
+
+    vault.says("tenant", "create", "fan", "--policy", "vault")
+    vault.says("clone", "create", "hush/photos", "fan/fork")
+    refused = vault.refused("keys", "rewrap", "vault", "hush", "--destroy-older", "--yes")
+    assert "fan/fork has the same keys" in refused
+    assert "there is none" in vault.refused("keys", "rewrap", "vault", "hush/absent")
+    assert "vault does not encrypt it" in vault.refused("keys", "rewrap", "vault", "acme")
+
+
+def test_a_key_that_others_may_have_in_memory_is_not_destroyed(vault: Store) -> None:
+    vault.says("keys", "rotate", "vault", "hush")
+    refused = vault.refused("keys", "rewrap", "vault", "hush", "--destroy-older", "--yes")
+    assert "others may still use the older one; try again in 1" in refused
+
+
+def test_packs_of_chunks_give_up_the_older_key(vault: Store, aged: None) -> None:
+    name = "modules.wrappers.dedup.DedupStorage"
+    vault.says("module", "put", "dedup", name, "--args", '{"inner": "vault"}')
+    vault.says("tenant", "create", "lean", "--policy", "dedup")
+    with open_services(vault.config) as services:
+        tenant = services.administration.get_tenant("lean")
+        services.objects.create_bucket(tenant, "photos")
+    vault.put("lean/photos", "plan", "lean plan")
+    vault.says("keys", "rotate", "vault", "lean")
+    (row,) = vault.json("keys", "rewrap", "vault", "lean", "--destroy-older", "--yes")["volumes"]
+    assert (2, 1) == (row["seen"], row["rewrapped"])  # an object that needs no key, and a pack
+    assert ["destroyed", "active"] == [row["state"] for row in keys_of(vault, "lean/photos")]
+    assert "lean plan" == vault.get("lean/photos", "plan")
+    assert vault.json("dedup", "fsck", "dedup", "--level", "3")[0]["ok"]

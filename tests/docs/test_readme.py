@@ -12,6 +12,9 @@ from tests.docs.reading import BLOCKS, ROOT, Reader
 OPERATOR = {"tenant", "snapshot", "fork", "rollback", "export"}
 """Tested by test_operator_directory.py and tests/zfs/test_readme_operator.py."""
 
+WRAPPED = {"wrap", "twice", "rotate", "shred"}
+"""Tested by test_wrapped_tenant.py."""
+
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
@@ -21,7 +24,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 def test_every_marked_block_is_tested() -> None:
-    assert set(BLOCKS) == {"first steps", "upload", "zfs", "accounts", "module"} | OPERATOR
+    others = {"first steps", "upload", "zfs", "accounts", "module"}
+    assert set(BLOCKS) == others | OPERATOR | WRAPPED
 
 
 def test_first_steps(reader: Reader) -> None:

@@ -54,7 +54,7 @@ class Encrypting:
         found: dict[str, list[str]] = {}
         for name in self._volume_names():
             with suppress(StorageError):  # locked, say: its keys are listed without a name
-                found.setdefault(self._domain(name), []).append(name)
+                found.setdefault(self.domain_of(name), []).append(name)
         if isinstance(self.module, SupportsVolumeIdentity):
             with suppress(StorageError):
                 found.setdefault(self.module.identity({}).key_domain, []).append(ROOT)
@@ -85,7 +85,7 @@ class Encrypting:
                     hint=f"see `zfsstore keys list {self.name}`, and use --domain",
                 )
             chosen = (name for name in names if name == args.volume or name.startswith(below))
-            domains = {self._domain(name) for name in chosen}
+            domains = {self.domain_of(name) for name in chosen}
         if not domains & known:
             raise InvalidArgument(
                 "it has no keys: nothing was encrypted yet",
@@ -100,6 +100,8 @@ class Encrypting:
             return []
         return [volume["name"] for volume in self.module.volumes.list_volumes()]
 
-    def _domain(self, name: str) -> str:
-        assert isinstance(self.module, SupportsVolumeIdentity)
-        return self.module.identity({"tenant": name}).key_domain
+    def domain_of(self, name: str) -> str:
+        """Return the key domain of a volume."""
+        key_domain = getattr(self.module, "key_domain", None)
+        assert key_domain is not None  # every wrapper has it
+        return str(key_domain({"tenant": name}))

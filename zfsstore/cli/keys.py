@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modules.errors import HasDependents, NotSupported
+from zfsstore.cli import key_rewrap
 from zfsstore.cli.confirmation import add_dry_run, add_yes, confirm, done
 from zfsstore.cli.encrypting import Encrypting
 from zfsstore.cli.output import Output, format_time
@@ -24,7 +25,7 @@ def add_parser(commands: Commands) -> None:
     group = add_group(
         commands,
         "keys",
-        "keys of encrypted tenants: init, list, rotate-root, rotate, shred",
+        "keys of encrypted tenants: init, list, rotate-root, rotate, rewrap, shred",
         "Keys of encrypting modules: a root key wraps the tenants' keys, which wrap the objects'.",
     )
     _add_init(group)
@@ -41,6 +42,7 @@ key without a volume belongs to one that is in the trash, was destroyed, or is e
     _add_module(listing)
     _add_rotate_root(group)
     _add_rotate(group)
+    key_rewrap.add_command_to(group)
     _add_shred(group)
 
 

@@ -15,6 +15,7 @@ from modules.errors import StorageError
 from zfsstore.cli import (
     buckets,
     clones,
+    dedup,
     exports,
     keys,
     parsers,
@@ -53,7 +54,7 @@ def build_parser() -> parsers.Parser:
         title="commands", metavar="COMMAND", dest="command", parser_class=parsers.Parser
     )
     groups = (server, vendor_modules, tenants, users, buckets, volumes, snapshots, clones)
-    for group in (*groups, exports, trash, sweep, keys):
+    for group in (*groups, exports, trash, sweep, keys, dedup):
         group.add_parser(commands)
     return parser
 

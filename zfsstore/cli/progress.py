@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from modules.streams import SupportsRead
-from zfsstore.cli.output import format_size
+from zfsstore.cli.output import format_size, printable
 
 _EVERY_S: Final = 0.5
 _EVERY_LINE_S: Final = 10.0
@@ -50,11 +51,48 @@ class Progress:
             self._tell(end="\n")
 
     def _tell(self, *, end: str) -> None:
-        elapsed_s = max(self._clock() - self._started, 0.001)
-        rate = format_size(int(self.total_bytes / elapsed_s))
         start = "\r\x1b[K" if self._is_terminal else ""
-        text = f"{start}{format_size(self.total_bytes)} in {elapsed_s:.0f} s, {rate}/s"
-        print(text, end=end, file=self._stream, flush=True)
+        text = self._text(max(self._clock() - self._started, 0.001))
+        print(f"{start}{printable(text)}", end=end, file=self._stream, flush=True)
+
+    def _text(self, elapsed_s: float) -> str:
+        rate = format_size(int(self.total_bytes / elapsed_s))
+        return f"{format_size(self.total_bytes)} in {elapsed_s:.0f} s, {rate}/s"
+
+
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    """Add --progress."""
+    parser.add_argument(
+        "--progress",
+        action="store_true",
+        default=None,
+        help="say on stderr how far it is (default: at a terminal)",
+    )
+
+
+class Counting(Progress):
+    """Tells how many of something there were, and of what, at the same times.
+
+    Args:
+        noun: in the plural, "packs".
+    """
+
+    def __init__(self, noun: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._noun = noun
+        self.subject = ""
+
+    def add(self, count: int) -> None:
+        """Count, and tell when it is time."""
+        super().add(count)
+
+    def tick(self) -> bool:
+        """Count one; return False, as who asks whether to stop wants it."""
+        self.add(1)
+        return False
+
+    def _text(self, elapsed_s: float) -> str:
+        return f"{self.subject}: {self.total_bytes} {self._noun} in {elapsed_s:.0f} s"
 
 
 class CountedReader:

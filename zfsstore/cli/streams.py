@@ -15,7 +15,7 @@ from modules.volumes import ReplicationBackend, Volume
 from zfsstore.cli.confirmation import add_dry_run, add_yes, confirm, done
 from zfsstore.cli.output import Output, format_size
 from zfsstore.cli.parsers import OK, Commands, add_command
-from zfsstore.cli.progress import CountedReader, Progress
+from zfsstore.cli.progress import CountedReader, Progress, add_progress
 from zfsstore.cli.session import services
 from zfsstore.cli.targets import (
     SnapshotName,
@@ -66,7 +66,7 @@ result, also with --json. A stream that ends with an error is incomplete: throw 
     add_snapshot(send)
     send.add_argument("--base", metavar="SNAPSHOT", help="an older one that the receiver has")
     send.add_argument("--raw", action="store_true", help="encrypted blocks as they are (ZFS)")
-    _add_progress(send)
+    add_progress(send)
     add_dry_run(send)
     _add_receiving(group)
 
@@ -91,7 +91,7 @@ off changes nothing. What is received is read-only, so that the next stream fits
         action="store_true",
         help="throw away what was changed since the base; needs --yes",
     )
-    _add_progress(receive)
+    add_progress(receive)
     add_yes(receive)
     add_dry_run(receive)
     break_off = add_command(
@@ -106,15 +106,6 @@ origin do not fit it then.""",
     )
     add_volume(break_off, text="a received bucket, as in acme/copy")
     add_dry_run(break_off)
-
-
-def _add_progress(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--progress",
-        action="store_true",
-        default=None,
-        help="say on stderr how far it is (default: at a terminal)",
-    )
 
 
 def run_send(args: argparse.Namespace, output: Output) -> int:

@@ -51,6 +51,7 @@ class Host:
         self._config = services.config
         services.registry.load_all()
         services.objects.publishing.start()
+        services.objects.chores.start()
         self._authenticator = services.authenticator()
         self._front_ends: Mapping[str, FrontEnd] = {
             "cdmi": CdmiFrontEnd(services.objects, services.administration)

@@ -7,7 +7,7 @@ is still to be done (``maintain`` does it); never a key without data.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from zfsstore.host.adopting import Adoption
 from zfsstore.host.blobs import Blobs, MakeContext, Modules
 from zfsstore.host.buckets import Bucket, BucketPage, Buckets
 from zfsstore.host.catalog.records import Tenant
+from zfsstore.host.chores import Chores
 from zfsstore.host.errors import CommitUncertain
 from zfsstore.host.namespace.indexes import Indexes
 from zfsstore.host.namespace.names import encode_key
@@ -37,6 +38,7 @@ from zfsstore.host.namespace.records import (
 from zfsstore.host.opening import BucketOpener, OpenBucket
 from zfsstore.host.publishing import Publishing
 from zfsstore.host.reading import ObjectReader
+from zfsstore.host.rewrapping import Rewrapping
 from zfsstore.host.sweeping import sweep_bucket
 from zfsstore.host.upkeep import Upkeep
 
@@ -60,17 +62,25 @@ class ObjectService(ObjectReader):
         context: makes the context of a call to a module from its keyword arguments.
         database_url: SQL database for the names of modules that have no volumes of their own.
         cache_dir: for what has to be copied out of snapshots to be read; created when needed.
+        tenants: lists all of them, for the modules' own upkeep.
 
     Attributes:
         publishing: shows buckets as files; its ``start`` keeps them so.
-        adoption: takes existing files in.
+        adoption, rewrapping: take existing files in; give up older keys.
+        chores: the modules' own upkeep, from its ``start`` on.
 
     Raises:
         ConfigurationError: database_url names no database that can be used.
     """
 
     def __init__(
-        self, *, modules: Modules, context: MakeContext, database_url: str, cache_dir: Path
+        self,
+        *,
+        modules: Modules,
+        context: MakeContext,
+        database_url: str,
+        cache_dir: Path,
+        tenants: Callable[[], Iterable[Tenant]] = tuple,
     ) -> None:
         self._indexes = Indexes(database_url, cache_dir=cache_dir)
         self._blobs = Blobs(modules, context)
@@ -82,11 +92,14 @@ class ObjectService(ObjectReader):
         self._context = context
         self.publishing = Publishing(opener, self._indexes, modules, context)
         self.adoption = Adoption(opener, self._blobs, context)
+        self.rewrapping = Rewrapping(opener, modules, context)
+        self.chores = Chores(tenants, modules, context, cache_dir.with_name("upkeep.lock"))
 
     def close(self) -> None:
         """Finish what is queued and close every index."""
         self._upkeep.stop()
         self.publishing.stop()
+        self.chores.stop()
         self._indexes.close()
 
     def maintain(self, *, older_than: timedelta = timedelta(0)) -> int:

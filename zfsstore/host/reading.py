@@ -109,6 +109,11 @@ class ObjectReader:
         with self._open(tenant, bucket, snapshot) as opened:
             return opened.index.list_keys(prefix, delimiter=delimiter, after=after, limit=limit)
 
+    def stored(self, tenant: Tenant, bucket: str, module_name: str) -> list[str]:
+        """Return the module_data of all of a bucket's objects that a module holds."""
+        with self._open(tenant, bucket) as opened:
+            return list(opened.index.needed_module_data(module_name))
+
     def _open(
         self, tenant: Tenant, bucket: str, snapshot: str | None = None
     ) -> AbstractContextManager[OpenBucket]:

@@ -47,6 +47,7 @@ class Services:
             context=registry.context,
             database_url=config.namespace_url,
             cache_dir=config.data_dir / "cache" / "snapshots",
+            tenants=catalog.list_tenants,
         )
 
         def has_buckets(tenant: Tenant) -> bool:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from modules import StorageModule
 from modules.context import Context, content_length
-from modules.errors import (
-    ConfigurationError,
-    IntegrityError,
-    StorageError,
-    SubstrateError,
-)
+from modules.errors import ConfigurationError, IntegrityError, StorageError, SubstrateError
+from modules.extensions import SupportsRewrap
 from modules.streams import SupportsRead
 from modules.wrappers.base import DEFAULT_DOMAIN, Wrapper
 from modules.wrappers.encryption import format as e1
@@ -128,6 +125,12 @@ class EncryptedStorage(Wrapper):
         self.inner(context).delete(context, parsed.inner)
         self._headers.pop((parsed.uid, parsed.inner), None)
 
+    def offers(self, inner: StorageModule) -> dict[str, Any]:
+        """Return what holds around *inner*; ``rewrap`` is our own."""
+        found = super().offers(inner)
+        found.pop("rewrap", None)
+        return found
+
     def rewrap(self, context: Context, module_data: str) -> str:
         """Return the module_data with the object's key wrapped by its tenant's active key.
 
@@ -138,19 +141,28 @@ class EncryptedStorage(Wrapper):
             StorageError: the object cannot be opened as it is.
         """
         parsed = e1.parse_module_data(module_data)
+        inner = self.inner(context)
+        if isinstance(inner, SupportsRewrap):
+            parsed = replace(parsed, inner=inner.rewrap(context, parsed.inner))
         active = self._keys.active(self.key_domain(context))
-        with self.inner(context).get_read_stream(context, parsed.inner) as stream:
+        if parsed.rewrap is not None and parsed.rewrap.key_id == active.id:
+            return str(parsed)
+        with inner.get_read_stream(context, parsed.inner) as stream:
             reader = InnerReader(stream, operation=_DECRYPT, subject=module_data)
             header = self._header(parsed, reader, module_data)
         object_key, _ = self._open_object(context, parsed, header, module_data)
         present = header.key_id if parsed.rewrap is None else parsed.rewrap.key_id
         if present == active.id:
-            return module_data
+            return str(parsed)
         ctx = e1.context_of(self.key_domain(context), parsed.uid, header.suite)
         salt = secrets.token_bytes(e1.SALT_BYTES)
         aad = e1.wrap_aad(header.suite, active.id, salt)
         wrapped = e1.wrap_key(active.key, object_key, aad, ctx)
         return str(replace(parsed, rewrap=e1.Rewrap(active.id, salt, wrapped)))
+
+    def rewrap_kept(self, context: Context) -> Iterator[bool]:
+        """Yield nothing: no module_data is kept here."""
+        return iter(())
 
     def statistics(self, context: Context) -> dict[str, Any]:
         """Return the inner module's statistics, and how its bytes are encrypted."""

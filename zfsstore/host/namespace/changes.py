@@ -138,6 +138,20 @@ def delete_pending(tx: Transaction, done: Sequence[PendingDelete]) -> None:
         tx.write(tx.sql.delete_pending, {"row": pending.id, "module_data": pending.module_data})
 
 
+def rewrap(tx: Transaction, changes: Sequence[tuple[int, str, str]]) -> int:
+    """Replace the module_data of blobs that still have what they had; return how many had not.
+
+    Args:
+        changes: the blob's number, its module_data, and what is to be kept instead.
+    """
+    lost = 0
+    for row, old, new in changes:
+        tx.has_written = True
+        done = tx.run(tx.sql.rewrap_blob, {"row": row, "old": old, "new": new})
+        lost += not done.rowcount
+    return lost
+
+
 def check_conditions(conditions: Conditions, current: Any, key: bytes) -> None:
     """Compare a row of statements.current, or None, with the caller's conditions.
 

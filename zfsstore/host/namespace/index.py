@@ -105,6 +105,14 @@ class Index(IndexReader):
             self._bucket_id, lambda tx: changes.delete_pending(tx, done), is_deletion=True
         )
 
+    def rewrap(self, changes_: Sequence[tuple[int, str, str]]) -> int:
+        """Replace the module_data of blobs; durable. Return how many were deleted meanwhile.
+
+        Args:
+            changes_: as ``blobs`` gave number and module_data, and what to keep instead.
+        """
+        return self._store.writer.run(self._bucket_id, lambda tx: changes.rewrap(tx, changes_))
+
     def begin_delete(self) -> None:
         """Stop all writing to the bucket, for good, if it is empty.
 

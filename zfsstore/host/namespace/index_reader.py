@@ -146,13 +146,17 @@ class IndexReader:
         """Yield the module_data of every blob that a version refers to."""
         after = 0
         while True:
-            parameters = {"bucket_id": self._bucket_id, "after": after, "limit": _LIVE_CHUNK}
-            with self._store.readers.borrow() as connection:
-                rows = connection.execute(self._sql.live_blobs, parameters).fetchall()
+            rows = self.blobs(after, _LIVE_CHUNK)
             yield from (row[2] for row in rows if row[1] == module)
             if len(rows) < _LIVE_CHUNK:
                 return
             after = rows[-1][0]
+
+    def blobs(self, after: int, limit: int) -> list[tuple[int, str, str]]:
+        """Return number, module and module_data of the next blobs above number *after*."""
+        parameters = {"bucket_id": self._bucket_id, "after": after, "limit": limit}
+        with self._store.readers.borrow() as connection:
+            return connection.execute(self._sql.live_blobs, parameters).fetchall()
 
     def pending(self, *, older_than: timedelta = timedelta(0)) -> Iterator[PendingDelete]:
         """Yield the blobs that are to be deleted, oldest first."""

@@ -189,6 +189,9 @@ _ELEMENTS: Final[dict[str, ClauseElement]] = {
     "release_blob": update(blob)
     .where(blob.c.id == bindparam("row"))
     .values(refs=blob.c.refs - bindparam("count")),
+    "rewrap_blob": update(blob)
+    .where(blob.c.id == bindparam("row"), blob.c.module_data == bindparam("old"))
+    .values({blob.c.module_data: bindparam("new")}),
     "delete_blob": delete(blob).where(blob.c.id == bindparam("row")),
     "insert_pending": insert(pending_delete).values(
         {column: bindparam(column.name) for column in pending_delete.c if column.name != "id"}
@@ -263,6 +266,7 @@ class Statements:
     extent_blobs: str
     delete_extents: str
     release_blob: str
+    rewrap_blob: str
     delete_blob: str
     insert_pending: str
     delete_pending: str
