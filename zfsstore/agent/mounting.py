@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -138,6 +139,9 @@ class Mounter:
         """
         with self.lock:
             entries = mounts.mounted_tree(dataset)
+            for snapshot in mounts.mounted_snapshots(dataset):
+                with suppress(OSError):  # in use: then its file system is, too
+                    mounts.unmount(snapshot)
             done: list[MountEntry] = []
             for entry in reversed(entries):
                 try:

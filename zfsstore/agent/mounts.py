@@ -73,6 +73,22 @@ def mounted_tree(dataset: str) -> list[MountEntry]:
     ]
 
 
+def mounted_snapshots(dataset: str) -> list[MountEntry]:
+    """Return the mounts of the snapshots of a dataset and of those below it.
+
+    The kernel mounts a snapshot that is read below .zfs in its first mount namespace, and marks it
+    in that of the reader as one that goes with its file system. Where those two differ, it keeps
+    the file system busy here. Source: OpenZFS, module/os/linux/zfs/zfs_ctldir.c
+    (zfsctl_snapshot_mount, MNT_SHRINKABLE).
+    """
+    return [
+        entry
+        for entry in read_mounts()
+        if entry.kind == "zfs" and entry.source.startswith((f"{dataset}@", f"{dataset}/"))
+        if "@" in entry.source
+    ]
+
+
 def mount(root: MountedRoot, dataset: str, *, read_only: bool = False) -> bool:
     """Mount *dataset* at its place below *root*; return False when it is there already.
 

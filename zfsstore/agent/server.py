@@ -213,5 +213,5 @@ def _foreign(peer: Peer) -> PermissionDenied:
         f"user {peer.uid} is not among those it works for",
         operation="use",
         subject="the agent",
-        hint="start it with --user or --group",
+        hint="start it with --user or --allow-group",
     )
