@@ -196,7 +196,7 @@ def test_the_host_works_without_any_privilege(
 ) -> None:
     systemd.call("start", HOST)
     password = Path("/var/lib/zfsstore/administrator.password")
-    wait_until(lambda: password.exists() or systemd.show(HOST, "ActiveState") == "failed", 180)
+    wait_until(password.exists, 180)
     admin = Client(8080, "administrator", password.read_text().strip())
     wait_until(lambda: is_answering(admin), 180)
     spec = {
@@ -225,7 +225,7 @@ def test_the_host_works_without_any_privilege(
 
 def is_answering(client: Client) -> bool:
     with suppress(ConnectionRefusedError):
-        return client.get("/cdmi/cdmi_capabilities/").status == 200
+        return client.get("/cdmi/").status < 500
     return False
 
 
