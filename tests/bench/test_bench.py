@@ -143,6 +143,7 @@ def test_what_a_clone_takes_is_told_command_by_command() -> None:
     assert "zfs clone 250, beside zfs 150" in format_steps(2, slow, (1, 9), clones)
 
 
+@pytest.mark.slow
 def test_a_small_run_of_the_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report, page = tmp_path / "report.json", tmp_path / "page.md"
     kind = file_system(tmp_path).kind

@@ -109,6 +109,7 @@ def test_tenant_is_shredded(vault: Store, monkeypatch: pytest.MonkeyPatch) -> No
     assert ["destroyed"] == [row["state"] for row in keys_of(vault, "hush/photos")]
 
 
+@pytest.mark.slow
 def test_clones_elsewhere_are_not_shredded_by_the_way(vault: Store) -> None:
     vault.says("tenant", "create", "fan", "--policy", "vault")
     vault.says("clone", "create", "hush/photos", "fan/fork")
@@ -187,6 +188,7 @@ def test_objects_give_up_the_older_key(vault: Store, aged: None) -> None:
     assert "with the new key" == vault.get("hush/photos", "later")
 
 
+@pytest.mark.slow
 def test_a_key_that_is_needed_is_not_destroyed(vault: Store, aged: None) -> None:
     vault.put("hush/photos", "again", "another plan")
     vault.says("keys", "rotate", "vault", "hush")
@@ -219,6 +221,7 @@ def test_a_key_that_others_may_have_in_memory_is_not_destroyed(vault: Store) -> 
     assert "others may still use the older one; try again in 1" in refused
 
 
+@pytest.mark.slow
 def test_packs_of_chunks_give_up_the_older_key(vault: Store, aged: None) -> None:
     name = "modules.wrappers.dedup.DedupStorage"
     vault.says("module", "put", "dedup", name, "--args", '{"inner": "vault"}')
