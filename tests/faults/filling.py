@@ -22,19 +22,19 @@ def check_full_tenant(server: Server, store: Mapping[str, str]) -> None:
     spec = {"module": "zfsstore.ZFSStorage", "args": args}
     assert admin.put_json(module, spec).status == 204
     tenant = path_of("system_configuration", "tenants", "full")
-    quota = {"policy": "small", "quota_bytes": 24 * MIB}
+    quota = {"policy": "small", "quota_bytes": 40 * MIB}
     assert admin.put_json(tenant, quota).status == 204
     user = path_of("system_configuration", "users", "full")
     client = server.client("full", admin.put_json(user, {}).json()["password"])
     assert client.put(path_of("b", is_container=True)).status == 201
     stored = []
-    for number in range(40):
+    for number in range(60):
         answer = client.put(path_of("b", f"o{number}"), os.urandom(MIB))
         if answer.status != 201:
             break
         stored.append(number)
     assert (answer.status, answer.error["code"]) == (507, "quota_exceeded")
-    assert 4 <= len(stored) <= 24
+    assert 4 <= len(stored) <= 40
     assert client.get(path_of("b", f"o{len(stored)}")).status == 404
     assert len(client.get(path_of("b", is_container=True)).json()["children"]) == len(stored)
     for number in stored:
