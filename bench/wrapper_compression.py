@@ -11,9 +11,9 @@ from typing import Final
 
 import zstandard
 
+from bench.cpu import Row, cpu_seconds, peak_mib, speed_ratio
 from bench.settings import Settings
 from bench.wrapper_encryption import NullStorage
-from bench.wrappers import Row, cpu_seconds, peak_mib, speed_ratio
 from modules import StorageModule
 from modules.wrappers.compression import CompressedStorage
 from modules.wrappers.compression.format import FRAME_BYTES

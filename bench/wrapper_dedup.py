@@ -12,9 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from bench.cpu import GcmReference, Row, cpu_seconds, peak_mib, speed_ratio
 from bench.settings import Settings
 from bench.wrapper_encryption import encrypting
-from bench.wrappers import GcmReference, Row, cpu_seconds, peak_mib, speed_ratio
 from modules import StorageModule
 from modules.wrappers.dedup import DedupStorage
 from modules.wrappers.dedup.domain import Domain

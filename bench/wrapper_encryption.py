@@ -12,8 +12,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from bench.settings import Settings
-from bench.wrappers import (
+from bench.cpu import (
     SEGMENT_BYTES,
     Actions,
     GcmReference,
@@ -24,6 +23,7 @@ from bench.wrappers import (
     random_file,
     speed_ratio,
 )
+from bench.settings import Settings
 from modules import StorageModule
 from modules.context import Context
 from modules.streams import SupportsRead
