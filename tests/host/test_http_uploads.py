@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.host.serving import Client, Server, path_of, wait_until
+from zfsstore.host import uploads
+from zfsstore.host.uploads import Upload
 
 DATA = os.urandom(300_000)
 
@@ -172,6 +174,16 @@ def test_an_early_refusal_reaches_a_client_that_is_still_sending(admin: Client) 
     anonymous = Client(admin.port, None, "")
     refused = anonymous.put(path_of("b", "object"), body)
     assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+
+
+def test_a_refused_client_that_stalls_holds_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "DRAIN_S", 0.1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as body:
+        environ = {"wsgi.input": body, "gunicorn.socket": ours, "CONTENT_LENGTH": "100"}
+        theirs.sendall(b"x")
+        Upload(environ).drain()
+        assert b"" == ours.recv(1)
 
 
 def test_a_body_of_unknown_end_is_refused(admin: Client, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -100,9 +101,14 @@ class Upload:
 
     def drain(self) -> None:
         """Read on for a bounded while, so that a client that is still sending sees the answer."""
+        if self._has_ended:
+            return
         deadline = time.monotonic() + DRAIN_S
         start = self._received
         self._max_bytes = None
+        bell = threading.Timer(DRAIN_S, self.interrupt)  # for who stalls, or sends a byte at a time
+        bell.daemon = True
+        bell.start()
         try:
             while (
                 not self._has_ended
@@ -112,6 +118,8 @@ class Upload:
                 self.read(_DRAIN_BLOCK)
         except StorageError:
             return
+        finally:
+            bell.cancel()
 
     def _truncated(self, reason: str) -> TruncatedStream:
         of = "" if self.content_length is None else f" of {self.content_length}"
