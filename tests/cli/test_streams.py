@@ -66,6 +66,7 @@ def test_a_bucket_goes_through_a_file(store: Store, stream: Path) -> None:
     store.put("acme/copy", "plan", "other")
 
 
+@pytest.mark.slow
 def test_what_changed_follows(store: Store, stream: Path, tmp_path: Path) -> None:
     assert 0 == receive(store, stream, "acme/copy").returncode
     store.put("acme/photos", "plan", "second")
@@ -83,6 +84,7 @@ def test_what_changed_follows(store: Store, stream: Path, tmp_path: Path) -> Non
     assert ["monday", "tuesday"] == [r["name"] for r in store.json("snapshot", "list", "acme/copy")]
 
 
+@pytest.mark.slow
 def test_half_a_stream_changes_nothing(store: Store, stream: Path) -> None:
     half = stream.with_suffix(".half")
     half.write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
@@ -122,6 +124,7 @@ def test_a_terminal_gets_and_gives_no_stream(store: Store, stream: Path) -> None
     assert b"standard input is a terminal; read the stream from a file" in received.stderr
 
 
+@pytest.mark.slow
 def test_progress_is_told_when_asked_for(store: Store, tmp_path: Path, stream: Path) -> None:
     said = send(store, tmp_path / "again", "acme/photos@monday", "--progress")
     first, second = said.splitlines()

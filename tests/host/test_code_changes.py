@@ -112,6 +112,7 @@ def all_answers(site: Site, spec: dict[str, Any]) -> list[Answer]:
     return [site.server.client().put_json(MODULE, spec) for _ in range(16)]
 
 
+@pytest.mark.slow
 def test_http_refuses_it_until_a_reload(site: Site) -> None:
     """Python imports code once; what lies in the folder later is used after a graceful reload."""
     admin = site.server.start().client()

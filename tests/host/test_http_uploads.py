@@ -129,7 +129,7 @@ def test_slow_uploads_do_not_keep_others_waiting(admin: Client, server: Server, 
             connection.close()
 
 
-@pytest.mark.parametrize("count", [31, 32])
+@pytest.mark.parametrize("count", [31, pytest.param(32, marks=pytest.mark.slow)])
 def test_stalled_uploads_up_to_the_last_thread(lone_worker: Server, count: int) -> None:
     """With 31 of its 32 threads held a GET is answered at once; with 32, when they are cut off."""
     client = lone_worker.client()

@@ -76,7 +76,7 @@ def run(runner: Sequence[str], directory: Path) -> subprocess.CompletedProcess[s
     "bases",
     [
         "unittest.TestCase, StorageModuleTestBase",
-        "StorageModuleTestBase, unittest.TestCase",
+        pytest.param("StorageModuleTestBase, unittest.TestCase", marks=pytest.mark.slow),
         "StorageModuleTestBase",
     ],
     ids=["case-first", "base-first", "base-alone"],

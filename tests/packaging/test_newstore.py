@@ -71,7 +71,7 @@ def test_archive_loads_through_the_loader(
     assert "from an archive" == done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("kind", ["egg", "wheel"])
+@pytest.mark.parametrize("kind", [pytest.param("egg", marks=pytest.mark.slow), "wheel"])
 def test_module_check_passes(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     archive: Path = request.getfixturevalue(kind)
     command = [sys.executable, "-m", "zfsstore.cli", "module", "check"]
@@ -81,6 +81,7 @@ def test_module_check_passes(kind: str, request: pytest.FixtureRequest, tmp_path
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "runner",
     [

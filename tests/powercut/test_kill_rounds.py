@@ -14,11 +14,6 @@ def directory_site(folder: Path) -> Site:
     return Site(str(folder / "names.db"), directory=str(folder / "store"))
 
 
-@pytest.mark.parametrize("workers", [2])
-def test_killed_workers_lose_nothing(tmp_path: Path, workers: int) -> None:
-    run_rounds(directory_site(tmp_path), rounds=10, workers=workers, seed=f"few {workers}")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("workers", [1, 2])
