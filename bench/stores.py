@@ -15,14 +15,16 @@ from bench.settings import SMALL_BYTES, Settings
 from bench.subjects import Subject, dataset_subject, directory_subject, simple_subject
 
 THREADS = 32
+READS = 40
+"""How often each small object is read: fewer would be over before 32 threads are under way."""
 
 
 def plan_cases(settings: Settings) -> list[Case]:
     """Return what to measure: small and large objects, by one and by 32 threads."""
     puts = settings.small_puts
     return [
-        Case(SMALL_BYTES, 1, puts=puts, reads=5),
-        Case(SMALL_BYTES, THREADS, puts=max(1, puts // 16), reads=5),
+        Case(SMALL_BYTES, 1, puts=puts, reads=READS),
+        Case(SMALL_BYTES, THREADS, puts=max(1, puts // 16), reads=READS),
         Case(settings.large_bytes, 1, puts=1),
         Case(settings.parallel_bytes, THREADS, puts=1),
     ]
