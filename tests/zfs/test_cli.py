@@ -43,7 +43,7 @@ def store(tmp_path: Path, dataset: str, capsys: pytest.CaptureFixture[str]) -> S
 
 
 def test_module_check_on_a_dataset(store: Store, dataset: str) -> None:
-    checks = ["--rule", "put.sizes", "--rule", "volumes.create"]
+    checks = ["--rule", "put.binary", "--rule", "volumes.create"]
     arguments = ["zfsstore.ZFSStorage", "--args", f'{{"dataset": "{dataset}"}}']
     report = store.json("module", "check", *arguments, *checks)
     assert ["passed", "passed"] == [rule["outcome"] for rule in report["rules"]]

@@ -18,7 +18,7 @@ def is_dataset(name: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, root_dataset: str) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("host") / "data", workers=2).start()
     yield running
     assert running.stop() == 0

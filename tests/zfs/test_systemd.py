@@ -83,8 +83,10 @@ def install(systemd: Systemd) -> None:
     lines = [f"Environment=PYTHONPATH={ROOT}", f"StandardOutput=append:{LOG}"]
     lines += [f"StandardError=append:{LOG}"]
     for name in (AGENT, HOST):
-        if name == HOST and {"home", "root"} & {ROOT.parts[1], Path(sys.base_prefix).parts[1]}:
-            lines.append("ProtectHome=read-only")
+        if name == HOST:
+            lines += sorted(
+                set(filter(None, map(shown, (ROOT, Path(sys.prefix), Path(sys.base_prefix)))))
+            )
         drop_in(name, *lines)
         drop_in(f"probe-{name}", *lines, "Type=oneshot", "Restart=no", "ExecReload=", "ExecStart=",
                 f"StandardOutput=truncate:{LOG}.{name}",
@@ -92,6 +94,15 @@ def install(systemd: Systemd) -> None:
         shutil.copy(UNITS / name, DIRECTORY / f"probe-{name}")
     systemd.call("daemon-reload")
     systemd.call("enable", SOCKET, AGENT, HOST)
+
+
+def shown(path: Path) -> str | None:
+    """Return what keeps the host's sandbox from hiding a checkout or an interpreter, if it does."""
+    if path.is_relative_to("/home") or path.is_relative_to("/root"):
+        return "ProtectHome=read-only"
+    if path.is_relative_to("/tmp") or path.is_relative_to("/var/tmp"):
+        return "PrivateTmp=no"
+    return None
 
 
 def drop_in(unit: str, *lines: str) -> None:
