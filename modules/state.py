@@ -37,6 +37,12 @@ _SWITCH_POLL_S: Final = 0.002
 Migration = Callable[[sqlite3.Connection], None]
 
 
+Identity = tuple[int, int]
+"""Device and inode of a state directory."""
+
+_FULL_BYTES: Final = 1024 * 1024
+
+
 def open_database(directory: Path, name: str) -> sqlite3.Connection:
     """Open, creating it when absent, the live database ``name.db`` for reading and writing.
 
@@ -71,6 +77,32 @@ def is_lack_of_space(error: sqlite3.Error) -> bool:
     """
     code = getattr(error, "sqlite_errorcode", None) or 0
     return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+def is_full(directory: Path) -> bool:
+    """Return whether a state directory has hardly any room left; False when it cannot be asked."""
+    try:
+        return _available_bytes(directory) < _FULL_BYTES
+    except OSError:
+        return False
+
+
+def directory_identity(directory: Path) -> Identity:
+    """Return what a state directory is, whatever its path: another volume's is another one.
+
+    Raises:
+        Unavailable: it is not there.
+    """
+    try:
+        status = os.stat(directory)
+    except OSError as error:
+        raise Unavailable(
+            error.strerror or str(error),
+            operation="open index",
+            subject=str(directory),
+            hint="is the volume mounted?",
+        ) from error
+    return status.st_dev, status.st_ino
 
 
 def connect(path: Path) -> sqlite3.Connection:

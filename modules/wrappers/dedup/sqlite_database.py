@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, TypeVar
 
 from modules import state
 from modules.errors import (
@@ -24,7 +24,6 @@ from modules.wrappers.dedup.database import Connection, Database
 from modules.wrappers.dedup.schema import DATABASE_NAME, MIGRATIONS
 
 T = TypeVar("T")
-_FULL_BYTES: Final = 1024 * 1024
 
 
 class SQLiteDatabase(Database):
@@ -46,7 +45,7 @@ class SQLiteDatabase(Database):
         self.is_read_only = is_read_only
         self.name = f"{directory / DATABASE_NAME}.db"
         self._copies: str | None = None
-        self._identity = _identity(directory)
+        self._identity = state.directory_identity(directory)
         if is_read_only and not os.path.exists(self.name):
             return
         try:
@@ -94,7 +93,8 @@ class SQLiteDatabase(Database):
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             kind, hint = Busy, "try again"
         elif code == sqlite3.SQLITE_FULL or (
-            code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and self._is_full()
+            code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+            and state.is_full(self.directory)
         ):
             kind, hint = NoSpace, "delete something or raise the quota"
         elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -108,7 +108,7 @@ class SQLiteDatabase(Database):
 
     def _connect(self) -> Connection:
         connection = self._open()
-        if _identity(self.directory) != self._identity:
+        if state.directory_identity(self.directory) != self._identity:
             connection.close()
             raise Unavailable(
                 "another volume has taken its place",
@@ -137,23 +137,3 @@ class SQLiteDatabase(Database):
                 subject=self.name,
                 hint="upgrade zfsstore on this host",
             )
-
-    def _is_full(self) -> bool:
-        try:
-            status = os.statvfs(self.directory)
-        except OSError:
-            return False
-        return status.f_bavail * status.f_frsize < _FULL_BYTES
-
-
-def _identity(directory: Path) -> tuple[int, int]:
-    try:
-        status = os.stat(directory)
-    except OSError as error:
-        raise Unavailable(
-            error.strerror or str(error),
-            operation="open index",
-            subject=str(directory),
-            hint="is the volume mounted?",
-        ) from error
-    return status.st_dev, status.st_ino

@@ -20,12 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from modules.state import Identity, directory_identity
 from zfsstore.host.namespace.database import Database
 from zfsstore.host.namespace.entries import Entry
 from zfsstore.host.namespace.index import Index
 from zfsstore.host.namespace.opening import open_shared
 from zfsstore.host.namespace.snapshots import SnapshotDatabase, WalCopies
-from zfsstore.host.namespace.sqlite import Identity, VolumeDatabase, directory_identity
+from zfsstore.host.namespace.sqlite import VolumeDatabase
 from zfsstore.host.namespace.store import Store
 
 SNAPSHOT_IDLE_S: Final = 1.0

@@ -27,10 +27,6 @@ from zfsstore.host.namespace.dialects import SQLITE
 from zfsstore.host.namespace.shared import create_tables
 
 DATABASE_NAME: Final = "index"
-_FULL_BYTES: Final = 1024 * 1024
-
-Identity = tuple[int, int]
-"""Device and inode of a state directory."""
 
 
 class SqliteDatabase(Database):
@@ -86,7 +82,9 @@ class SqliteDatabase(Database):
         hint = None
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             kind, hint = Busy, "try again"
-        elif code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
+        elif code == sqlite3.SQLITE_FULL or (
+            code == sqlite3.SQLITE_IOERR and state.is_full(self.directory)
+        ):
             kind, hint = NoSpace, "delete something or raise the quota"
         elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             kind, hint = IntegrityError, "restore the volume from a snapshot"
@@ -95,13 +93,6 @@ class SqliteDatabase(Database):
         elif code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             kind, hint = Unavailable, "is the volume mounted and writable?"
         return kind(str(error), operation=operation, subject=self.name, hint=hint)
-
-    def _is_full(self) -> bool:
-        try:
-            status = os.statvfs(self.directory)
-        except OSError:
-            return False
-        return status.f_bavail * status.f_frsize < _FULL_BYTES
 
 
 class VolumeDatabase(SqliteDatabase):
@@ -112,9 +103,9 @@ class VolumeDatabase(SqliteDatabase):
             they are needed; one that finds another volume under the same path fails.
     """
 
-    def __init__(self, directory: Path, identity: Identity | None = None) -> None:
+    def __init__(self, directory: Path, identity: state.Identity | None = None) -> None:
         self.directory = directory
-        self._identity = identity or directory_identity(directory)
+        self._identity = identity or state.directory_identity(directory)
         self.name = f"{directory / DATABASE_NAME}.db"
 
     def prepare(self) -> None:
@@ -134,7 +125,7 @@ class VolumeDatabase(SqliteDatabase):
             connection = state.open_database(self.directory, DATABASE_NAME)
         except sqlite3.Error as error:
             raise self.translate(error, "open index") from error
-        if directory_identity(self.directory) != self._identity:
+        if state.directory_identity(self.directory) != self._identity:
             connection.close()
             raise Unavailable(
                 "another volume has taken its place",
@@ -178,24 +169,6 @@ class SharedSqliteDatabase(SqliteDatabase):
             return state.connect(self._path)
         except sqlite3.Error as error:
             raise self.translate(error, "open database") from error
-
-
-def directory_identity(directory: Path) -> Identity:
-    """Return what a directory is, whatever its path.
-
-    Raises:
-        Unavailable: it is not there.
-    """
-    try:
-        status = os.stat(directory)
-    except OSError as error:
-        raise Unavailable(
-            error.strerror or str(error),
-            operation="open index",
-            subject=str(directory),
-            hint="is the volume mounted?",
-        ) from error
-    return status.st_dev, status.st_ino
 
 
 def _primary_code(error: Exception) -> int:
